@@ -1,0 +1,3 @@
+//! Each stage against its limit.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! What every HTTP role shares: keys and scopes, problem details, limits on a request.

@@ -1,0 +1,1 @@
+//! Plausible games, and the truth about them.

@@ -1,0 +1,1 @@
+//! 4. Ask: SQL, reports and the audit.

@@ -1,0 +1,1 @@
+//! 3. Deliver: clean events to Delta tables, each exactly once.

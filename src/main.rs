@@ -1,0 +1,3 @@
+//! killfeed: one binary, every role.
+
+fn main() {}

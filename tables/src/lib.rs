@@ -1,0 +1,1 @@
+//! Where Delta tables lie, and how they are opened.

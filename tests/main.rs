@@ -1,0 +1,1 @@
+//! The whole pipeline, as a user meets it: one binary, since linking is the slow part.
