@@ -1,0 +1,2 @@
+//! Rows to Parquet files of a table, and back.
+
