@@ -4,6 +4,18 @@
 //! A schema decides what needs no look inside the payload (stream, keys, window, durability), and
 //! tells the decoder which columns the payload's fields become. A type without a schema is
 //! discovered: its columns come from its events, and its version is 0.
+//!
+//! | module | to learn |
+//! |---|---|
+//! | [`declared`] | what `x-killfeed` may say, and which pairs of keys are refused |
+//! | [`directory`] | how files are read, and read again when they change |
+//! | [`compat`] | what one version may change of the one before |
+
+pub mod compat;
+pub mod declared;
+pub mod directory;
+
+pub use directory::{Directory, Problem};
 
 use crate::log::Durability;
 use crate::streams::Stream;
@@ -81,6 +93,13 @@ impl Registry {
         registry
     }
 
+    /// Every schema of a directory of `<type>/<version>.json` files, and what is wrong with the
+    /// rest; see [`Directory`].
+    pub fn load(dir: &std::path::Path) -> (Self, Vec<Problem>) {
+        let mut directory = Directory::new(dir);
+        directory.reload()
+    }
+
     /// The newest version of a type's schema.
     pub fn newest(&self, event_type: &str) -> Option<&Arc<Schema>> {
         self.types.get(event_type)?.values().next_back()
@@ -106,6 +125,11 @@ impl Registry {
                 .map_or(Resolved::UnknownVersion(version), |schema| Resolved::Known(schema.clone())),
             None => self.newest(event_type).map_or(Resolved::Discovered, |schema| Resolved::Known(schema.clone())),
         }
+    }
+
+    /// The versions of one type's schema, in order.
+    pub fn versions(&self, event_type: &str) -> Vec<Arc<Schema>> {
+        self.types.get(event_type).map(|versions| versions.values().cloned().collect()).unwrap_or_default()
     }
 
     /// Every version of every type, in order.

@@ -16,7 +16,7 @@ pub(crate) struct Document {
 
 /// Reads the columns that a document declares.
 pub(crate) fn read(document: &Value) -> Document {
-    let mut reader = Reader { document, closed: HashSet::new() };
+    let mut reader = Reader { document, closed: HashSet::new(), made: 0 };
     let root = reader.resolve(document);
     let fields = if is_type(root, "object") || root.get("type").is_none() {
         reader.properties(root, &mut Vec::new(), 1)
@@ -29,6 +29,8 @@ pub(crate) fn read(document: &Value) -> Document {
 struct Reader<'a> {
     document: &'a Value,
     closed: HashSet<Vec<String>>,
+    /// Fields made so far: definitions may multiply, and refer to themselves.
+    made: usize,
 }
 
 impl<'a> Reader<'a> {
@@ -55,7 +57,8 @@ impl<'a> Reader<'a> {
             return None;
         }
         let schema = self.resolve(schema);
-        if depth > limits::COLUMN_DEPTH_MAX {
+        self.made += 1;
+        if depth > limits::COLUMN_DEPTH_MAX || self.made > limits::COLUMNS_MAX {
             return Some(Kind::Json);
         }
         if ["allOf", "not", "if", "$ref", "$dynamicRef"].iter().any(|keyword| schema.get(keyword).is_some()) {
