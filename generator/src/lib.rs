@@ -50,7 +50,7 @@ pub use truth::Truth;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A rate lies outside 0 to [`options::RATE_MAX`].
+    /// A rate lies outside 0 to 0.5.
     #[error("rate of {what} is {rate}, it must lie between 0 and {max}", max = options::RATE_MAX)]
     Rate {
         /// Which of the four.
