@@ -17,7 +17,7 @@ pub const EVENT_TYPE: &str = "killfeed.eventType";
 pub(crate) const DATE: &str = "date";
 
 /// Columns of which files carry statistics, so that queries by time and the audit skip files.
-const STATISTICS: &str = "time,received_at,_partition,_offset,_raw_offset,game_id,player_id";
+pub(crate) const STATISTICS: &str = "time,received_at,_partition,_offset,_raw_offset";
 
 /// Commits between two checkpoints, for writers that heed the property; ours are made by maintenance.
 const CHECKPOINT_INTERVAL: &str = "50";

@@ -27,6 +27,7 @@ use deltalake::logstore::{CommitOrBytes, LogStore, LogStoreRef};
 use events::log::Offset;
 use object_store::DynObjectStore;
 use serde_json::json;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use uuid::Uuid;
@@ -38,12 +39,23 @@ const COMMIT_LIMIT: Duration = Duration::from_secs(60);
 const TRUSTED_FOR: Duration = Duration::from_secs(120);
 
 /// What became of a commit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// It stands, as this version of the table.
     Stands(Version),
-    /// Somebody committed first; the head has moved on. Decide again.
-    Lost,
+    /// Somebody committed first; the head has moved on, past these changes. Decide again.
+    Lost(Changes),
+}
+
+/// What others changed while a head moved on, as far as it can spoil a decision.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Columns or properties are others.
+    pub metadata: bool,
+    /// Files that are in the table no longer, as paths below the table.
+    pub removed: HashSet<String>,
+    /// The commits between could not be read one by one, so that anything may have changed.
+    pub unknown: bool,
 }
 
 /// A writer's view of one table. See the module.
@@ -110,11 +122,12 @@ impl Head {
         self.log.object_store(None)
     }
 
-    /// Moves on to the newest version.
+    /// Moves on to the newest version, and says what changed on the way.
     ///
     /// # Errors
-    /// If the table's log can't be read; the head stays where it was.
-    pub async fn refresh(&mut self) -> Result<()> {
+    /// If the table's log can't be read; the head stays where it was, or part of the way.
+    pub async fn refresh(&mut self) -> Result<Changes> {
+        let mut changes = Changes::default();
         let seen = Instant::now();
         if self.seen.elapsed() > TRUSTED_FOR {
             let latest = match self.log.get_latest_version(self.version()).await {
@@ -128,16 +141,19 @@ impl Head {
         }
         while let Some(bytes) = self.log.read_commit_entry(self.version() + 1).await? {
             let next = self.version() + 1;
-            self.apply(next, &Commit::parse(&self.name, next, &bytes)?)?;
+            let commit = Commit::parse(&self.name, next, &bytes)?;
+            self.apply(next, &commit)?;
+            changes.metadata |= commit.metadata.is_some();
+            changes.removed.extend(commit.removed);
         }
         self.seen = seen;
-        Ok(())
+        Ok(changes)
     }
 
-    async fn reload(&mut self) -> Result<()> {
+    async fn reload(&mut self) -> Result<Changes> {
         let gone = || Error::Corrupt { table: self.name.to_string(), detail: "is gone".into() };
         *self = self.store.head(&self.name).await?.ok_or_else(gone)?;
-        Ok(())
+        Ok(Changes { unknown: true, ..Changes::default() })
     }
 
     fn apply(&mut self, version: Version, commit: &Commit) -> Result<()> {
@@ -157,9 +173,9 @@ impl Head {
     pub async fn commit(&mut self, operation: &str, actions: Vec<Action>) -> Result<Outcome> {
         if self.seen.elapsed() > TRUSTED_FOR {
             let version = self.version();
-            self.refresh().await?;
+            let changes = self.refresh().await?;
             if self.version() != version {
-                return Ok(Outcome::Lost);
+                return Ok(Outcome::Lost(changes));
             }
         }
         let started = Instant::now();
@@ -170,8 +186,7 @@ impl Head {
             Ok(Ok(())) => {}
             Ok(Err(TransactionError::VersionAlreadyExists(_))) => {
                 metrics::counter!("killfeed_sink_conflicts_total").increment(1);
-                self.refresh().await?;
-                return Ok(Outcome::Lost);
+                return Ok(Outcome::Lost(self.refresh().await?));
             }
             Ok(Err(error)) => return Err(DeltaTableError::from(error).into()),
             Err(_) => {

@@ -8,7 +8,6 @@
 //! | [`Head`] | a writer's view of one table: version, columns, transactions; and the one way to commit |
 //! | [`Txns`] | up to which offset a table holds each topic partition |
 //! | [`files`] | rows to Parquet files and back, with statistics |
-//! | [`dead_letters`], [`ledger`] | the two tables that are not event types |
 //! | [`Lease`] | who may rearrange tables, by conditional put with an expiry |
 //! | [`conformance`] | what an object store must promise, as a suite that each passes |
 //!
@@ -16,22 +15,19 @@
 //! plain Delta table (reader version 1, writer version 2: no optional features), so that any reader
 //! opens it unchanged.
 
-mod batch;
 pub mod conformance;
 mod create;
-pub mod dead_letters;
 mod durable;
 mod error;
 pub mod files;
 mod head;
 mod lease;
-pub mod ledger;
 mod replay;
 mod store;
 
 pub use create::{Definition, EVENT_TYPE, delta_schema};
 pub use error::{Error, Result};
-pub use head::{Head, Outcome};
+pub use head::{Changes, Head, Outcome};
 pub use lease::{Held, Lease};
 pub use replay::Txns;
 pub use store::Store;

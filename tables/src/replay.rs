@@ -6,7 +6,7 @@ use crate::{Error, Result};
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::Int64Type;
 use bytes::Bytes;
-use deltalake::kernel::{Metadata, Transaction, Version};
+use deltalake::kernel::{Metadata, Remove, Transaction, Version};
 use deltalake::logstore::LogStore;
 use events::log::Offset;
 use futures::TryStreamExt;
@@ -51,6 +51,7 @@ impl Txns {
 pub(crate) struct Commit {
     pub(crate) txns: Vec<Transaction>,
     pub(crate) metadata: Option<Metadata>,
+    pub(crate) removed: Vec<String>,
 }
 
 /// One line of a commit; everything but what a writer needs is skipped, not parsed.
@@ -59,6 +60,7 @@ struct Line {
     txn: Option<Transaction>,
     #[serde(rename = "metaData")]
     metadata: Option<Metadata>,
+    remove: Option<Remove>,
 }
 
 impl Commit {
@@ -71,6 +73,7 @@ impl Commit {
             })?;
             commit.txns.extend(line.txn);
             commit.metadata = line.metadata.or(commit.metadata);
+            commit.removed.extend(line.remove.map(|remove| remove.path));
         }
         Ok(commit)
     }
