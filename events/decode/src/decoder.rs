@@ -10,13 +10,14 @@ use base64::prelude::BASE64_STANDARD;
 use events::dead::Reason;
 use events::log::Record;
 use events::schema::Mode;
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 /// Bytes of headers and payloads that one batch may decode: text may grow sixfold in `extra`, and
 /// the offsets of Arrow's strings have 31 bits.
 pub const BATCH_BYTES_MAX: usize = 256 << 20;
 
-/// Why a batch was not decoded at all.
+/// Why a batch was not decoded or widened at all.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Hand in fewer records.
@@ -24,6 +25,13 @@ pub enum Error {
     TooLarge {
         /// Bytes of headers and payloads.
         bytes: usize,
+    },
+    /// A column can't be widened without changing a value: it stays as it is, and what waits for it
+    /// stays in `extra`.
+    #[error("integer {value} is no exact float64: its column can't be widened")]
+    Inexact {
+        /// The first such value.
+        value: i64,
     },
     /// Arrow refused its own arrays: a defect.
     #[error(transparent)]
@@ -57,7 +65,8 @@ pub struct Decoded {
     /// A row for each record but the rejected ones, in order, with all columns of the table.
     pub batch: RecordBatch,
     /// The table with the fields that it lacked. The batch is complete without them: what has no
-    /// column is in `extra`. To give them columns, commit this schema's metadata and decode again.
+    /// column is in `extra`. To give them columns, commit this schema's metadata and decode again,
+    /// until there is none: fields inside an array may show only once the array has a column.
     pub extended: Option<TableSchema>,
     /// In order of index.
     pub rejects: Vec<Reject>,
@@ -228,62 +237,56 @@ fn is_text(content_type: &[u8]) -> bool {
 #[inline]
 fn write_extra(out: &mut Vec<u8>, columns: &mut PayloadColumns, fields: &Fields<'_>, data: Data<'_>) {
     let (overlay, shadowed) = columns.overlays();
-    let is_plain = !matches!(data, Data::Text(_) | Data::Binary(_));
-    if overlay.is_none()
-        && shadowed.is_none()
-        && fields.attributes.is_empty()
-        && is_plain
-        && !matches!(data, Data::Json(_))
-    {
+    if overlay.is_none() && shadowed.is_none() && fields.attributes.is_empty() && matches!(data, Data::None) {
         return;
     }
-    match overlay {
-        Some(overlay) => out.extend_from_slice(&overlay[..overlay.len() - 1]),
-        None => out.push(b'{'),
-    }
-    let member = |out: &mut Vec<u8>, name: &[u8]| {
-        if out.len() > 1 {
-            out.push(b',');
-        }
-        out.push(b'"');
-        out.extend_from_slice(name);
-        out.extend_from_slice(b"\":");
+    let is_plain = matches!(data, Data::None | Data::Json(_));
+    let data: Option<Cow<'_, [u8]>> = match data {
+        Data::None => shadowed.map(Cow::Borrowed),
+        Data::Json(raw) => Some(Cow::Borrowed(raw)),
+        Data::Text(text) => Some(Cow::Owned(string(text))),
+        Data::Binary(bytes) => Some(Cow::Owned(string(&BASE64_STANDARD.encode(bytes)))),
     };
-    match data {
-        Data::None => {
-            if let Some(shadowed) = shadowed {
-                member(out, b"data");
-                out.extend_from_slice(shadowed);
-            }
-        }
-        Data::Json(raw) => {
-            member(out, b"data");
-            out.extend_from_slice(raw);
-        }
-        Data::Text(text) => {
-            member(out, b"data");
-            write_string(out, text);
-        }
-        Data::Binary(bytes) => {
-            member(out, b"data");
-            write_string(out, &BASE64_STANDARD.encode(bytes));
+    let content_type = fields.content_type.filter(|_| !is_plain).map(|value| (&b"datacontenttype"[..], value));
+    let attributes = attributes(fields.attributes.iter().copied().chain(content_type));
+    compose(out, overlay, data.as_deref(), attributes.as_deref());
+}
+
+fn string(text: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len() + 2);
+    write_string(&mut out, text);
+    out
+}
+
+/// As a JSON object; `None` if there are none.
+fn attributes<'a>(pairs: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Option<Vec<u8>> {
+    let mut out = Vec::new();
+    for (name, value) in pairs {
+        out.push(if out.is_empty() { b'{' } else { b',' });
+        write_string(&mut out, &text(name));
+        out.push(b':');
+        write_string(&mut out, &text(value));
+    }
+    (!out.is_empty()).then(|| {
+        out.push(b'}');
+        out
+    })
+}
+
+/// Writes `extra`: the overlay's members, then `data`, then `attributes`; nothing if there are none.
+pub(crate) fn compose(out: &mut Vec<u8>, overlay: Option<&[u8]>, data: Option<&[u8]>, attributes: Option<&[u8]>) {
+    // An overlay is an object with at least one member: all but its closing brace is the beginning.
+    out.extend_from_slice(overlay.map_or(&[][..], |overlay| &overlay[..overlay.len() - 1]));
+    for (name, value) in [(&b"\"data\":"[..], data), (b"\"attributes\":", attributes)] {
+        if let Some(value) = value {
+            out.push(if out.is_empty() { b'{' } else { b',' });
+            out.extend_from_slice(name);
+            out.extend_from_slice(value);
         }
     }
-    let content_type = fields.content_type.filter(|_| !is_plain).map(|value| (&b"datacontenttype"[..], value));
-    if !fields.attributes.is_empty() || content_type.is_some() {
-        member(out, b"attributes");
-        out.push(b'{');
-        for (place, (name, value)) in fields.attributes.iter().copied().chain(content_type).enumerate() {
-            if place > 0 {
-                out.push(b',');
-            }
-            write_string(out, &text(name));
-            out.push(b':');
-            write_string(out, &text(value));
-        }
+    if !out.is_empty() {
         out.push(b'}');
     }
-    out.push(b'}');
 }
 
 /// As a JSON string.

@@ -44,7 +44,7 @@ impl<'a> Reader<'a> {
         for (name, schema) in properties {
             path.push(name.clone());
             if let Some(kind) = self.kind(schema, path, depth) {
-                fields.push(Field { name: name.as_str().into(), column: name.as_str().into(), kind });
+                fields.push(Field { name: name.as_str().into(), column: name.as_str().into(), kind, widen: false });
             }
             path.pop();
         }

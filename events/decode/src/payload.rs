@@ -348,7 +348,7 @@ fn as_int64(number: Number) -> Result<i64, bool> {
 
 /// The double that a number is; none if it would be another integer than the one sent.
 #[inline]
-fn as_float64(number: Number) -> Option<f64> {
+pub(crate) fn as_float64(number: Number) -> Option<f64> {
     match number {
         #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "checked to be exact")]
         Number::Integer(value) => {

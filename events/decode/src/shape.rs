@@ -107,7 +107,7 @@ impl Shape {
             Self::List(items) => Some(Kind::List(Box::new(items.kind()?))),
             Self::Struct(fields) => {
                 let known = |(name, shape): &(Arc<str>, Self)| {
-                    Some(Field { name: name.clone(), column: name.clone(), kind: shape.kind()? })
+                    Some(Field { name: name.clone(), column: name.clone(), kind: shape.kind()?, widen: false })
                 };
                 let fields: Vec<Field> = fields.iter().filter_map(known).collect();
                 (!fields.is_empty()).then_some(Kind::Struct(fields))

@@ -54,15 +54,17 @@ impl TableSchema {
     /// If the type's table name is reserved.
     pub fn new(event_type: &str, existing: Option<&ArrowSchema>, versions: &[Arc<Schema>]) -> Result<Self, NameError> {
         let table = table_name(event_type)?;
-        let mut fields = existing.map(payload_fields).unwrap_or_default();
         let mut rules = HashMap::new();
+        let mut declared = Vec::new();
         for schema in versions {
             let document = document::read(&schema.document);
-            add_all(&mut fields, &document.fields);
+            add_all(&mut declared, &document.fields, Existing::No);
             let validator =
                 (schema.mode == Mode::Strict).then(|| jsonschema::draft202012::new(&schema.document).ok()).flatten();
             rules.insert(schema.version, Rules { mode: schema.mode, closed: document.closed, validator });
         }
+        let mut fields = existing.map(payload_fields).unwrap_or_default();
+        add_all(&mut fields, &declared, Existing::Yes);
         Ok(Self::with(event_type.into(), table.into(), fields, Arc::new(rules)))
     }
 
@@ -71,14 +73,6 @@ impl TableSchema {
         let all = columns::envelope().iter().cloned().map(Arc::new).chain(payload.iter().cloned());
         let arrow = Arc::new(ArrowSchema::new(all.collect::<Vec<_>>()));
         Self { event_type, table, fields: fields.into(), arrow, rules }
-    }
-
-    /// The same with further columns, as far as names and limits allow.
-    #[must_use]
-    pub fn extended(&self, additions: &Additions) -> Self {
-        let mut fields = self.fields.to_vec();
-        additions.apply(&mut fields);
-        Self::with(self.event_type.clone(), self.table.clone(), fields, self.rules.clone())
     }
 
     /// The event type.
@@ -106,10 +100,49 @@ impl TableSchema {
         self.rules.get(&version)
     }
 
-    /// Whether the table must get columns before it can take these rows.
+    /// Whether the metadata of a table with the columns `existing` must be committed anew, because
+    /// columns or marks are missing, before it can take these rows.
     pub fn adds_to(&self, existing: &ArrowSchema) -> bool {
-        tree::count(&payload_fields(existing)) < tree::count(&self.fields)
+        payload_fields(existing) != *self.fields
             || columns::envelope().iter().any(|field| existing.field_with_name(field.name()).is_err())
+    }
+
+    /// The same with the int64 columns at these paths marked as to be widened; `None` if they all
+    /// are marked already.
+    pub fn marked<'a>(&self, widenings: impl IntoIterator<Item = &'a Vec<String>>) -> Option<Self> {
+        let mut fields = self.fields.to_vec();
+        for path in widenings {
+            if let Some((name, above)) = path.split_last()
+                && let Some(siblings) = descend(&mut fields, above, &mut 0)
+                && let Some(field) = siblings.iter_mut().find(|field| field.name.as_ref() == name.as_str())
+            {
+                field.widen = field.widen || field.kind.widened().is_some();
+            }
+        }
+        self.changed_to(fields)
+    }
+
+    /// The same with every marked column as float64; `None` if none is marked.
+    pub fn widened(&self) -> Option<Self> {
+        fn widen(fields: &mut [Field]) {
+            for field in fields {
+                if let Some(wide) = field.kind.widened().filter(|_| field.widen) {
+                    field.kind = wide;
+                    field.widen = false;
+                }
+                if let Some(below) = field.kind.fields_mut() {
+                    widen(below);
+                }
+            }
+        }
+        let mut fields = self.fields.to_vec();
+        widen(&mut fields);
+        self.changed_to(fields)
+    }
+
+    fn changed_to(&self, fields: Vec<Field>) -> Option<Self> {
+        let (event_type, table, rules) = (self.event_type.clone(), self.table.clone(), self.rules.clone());
+        (fields != *self.fields).then(|| Self::with(event_type, table, fields, rules))
     }
 }
 
@@ -124,27 +157,45 @@ fn reserved() -> Vec<&'static str> {
     columns::envelope().iter().map(|field| field.name().as_str()).collect()
 }
 
-/// Adds the fields of a document to those that stand, nested ones too.
-fn add_all(fields: &mut Vec<Field>, further: &[Field]) {
-    let mut budget = Budget::beside(fields);
-    merge(fields, further, &mut budget, 1, &reserved());
+/// Whether rows with these columns exist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Existing {
+    Yes,
+    No,
 }
 
-fn merge(fields: &mut Vec<Field>, further: &[Field], budget: &mut Budget, depth: usize, reserved: &[&str]) {
+/// Adds declared fields to those that stand, nested ones too.
+fn add_all(fields: &mut Vec<Field>, further: &[Field], existing: Existing) {
+    let mut budget = Budget::beside(fields);
+    merge(fields, further, &mut budget, 1, &reserved(), existing);
+}
+
+fn merge(
+    fields: &mut Vec<Field>,
+    further: &[Field],
+    budget: &mut Budget,
+    depth: usize,
+    reserved: &[&str],
+    existing: Existing,
+) {
     for field in further {
         match fields.iter_mut().find(|known| known.name == field.name) {
             None => {
                 budget.add(fields, &field.name, &field.kind, Place { depth, reserved });
             }
-            Some(known) => merge_kinds(&mut known.kind, &field.kind, budget, depth),
+            Some(known) if known.kind.widened().as_ref() == Some(&field.kind) => match existing {
+                Existing::Yes => known.widen = true,
+                Existing::No => known.kind = field.kind.clone(),
+            },
+            Some(known) => merge_kinds(&mut known.kind, &field.kind, budget, depth, existing),
         }
     }
 }
 
-fn merge_kinds(known: &mut Kind, further: &Kind, budget: &mut Budget, depth: usize) {
+fn merge_kinds(known: &mut Kind, further: &Kind, budget: &mut Budget, depth: usize, existing: Existing) {
     match (known, further) {
-        (Kind::Struct(known), Kind::Struct(further)) => merge(known, further, budget, depth + 1, &[]),
-        (Kind::List(known), Kind::List(further)) => merge_kinds(known, further, budget, depth + 1),
+        (Kind::Struct(known), Kind::Struct(further)) => merge(known, further, budget, depth + 1, &[], existing),
+        (Kind::List(known), Kind::List(further)) => merge_kinds(known, further, budget, depth + 1, existing),
         _ => {}
     }
 }
@@ -175,8 +226,9 @@ impl Additions {
         if self.is_empty() {
             return None;
         }
-        let extended = table.extended(&self);
-        (extended.fields != table.fields).then_some(extended)
+        let mut fields = table.fields.to_vec();
+        self.apply(&mut fields);
+        table.changed_to(fields)
     }
 
     fn apply(&self, fields: &mut Vec<Field>) {

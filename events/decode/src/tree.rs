@@ -11,8 +11,10 @@ use std::sync::Arc;
 pub const NAME_KEY: &str = "killfeed.name";
 /// Key of a column's metadata: `json` for a text column that holds a value's JSON text.
 pub const FORMAT_KEY: &str = "killfeed.format";
-/// Key of a column's metadata, set by sinks: the type that this column should be widened to.
+/// Key of a column's metadata: the type that it is to be widened to, [`WIDEN_TO`].
 pub const WIDEN_KEY: &str = "killfeed.widen";
+/// What stands under [`WIDEN_KEY`].
+pub const WIDEN_TO: &str = "float64";
 /// What stands under [`FORMAT_KEY`].
 const JSON_FORMAT: &str = "json";
 /// The name that Parquet and Delta give to a list's items.
@@ -27,6 +29,9 @@ pub struct Field {
     pub column: Arc<str>,
     /// What it holds.
     pub kind: Kind,
+    /// Set on an int64 column, or a list of them, that float64 would hold more of: values that wait
+    /// for that are in `extra`, and results that read the column carry a warning.
+    pub widen: bool,
 }
 
 /// What a column holds.
@@ -99,6 +104,16 @@ impl Kind {
         }
     }
 
+    /// The kind with int64 as float64, through lists but not through structs; `None` if there is no
+    /// int64 to widen.
+    pub fn widened(&self) -> Option<Self> {
+        match self {
+            Self::Int64 => Some(Self::Float64),
+            Self::List(item) => Some(Self::List(Box::new(item.widened()?))),
+            _ => None,
+        }
+    }
+
     pub(crate) fn fields_mut(&mut self) -> Option<&mut Vec<Field>> {
         match self {
             Self::Struct(fields) => Some(fields),
@@ -136,6 +151,9 @@ fn arrow_field(field: &Field) -> ArrowField {
     if field.kind == Kind::Json {
         metadata.insert(FORMAT_KEY.to_owned(), JSON_FORMAT.to_owned());
     }
+    if field.widen {
+        metadata.insert(WIDEN_KEY.to_owned(), WIDEN_TO.to_owned());
+    }
     ArrowField::new(field.column.as_ref(), field.kind.data_type(), true).with_metadata(metadata)
 }
 
@@ -145,6 +163,7 @@ pub fn of_arrow(fields: &Fields) -> Vec<Field> {
         name: field.metadata().get(NAME_KEY).map_or(field.name().as_str(), String::as_str).into(),
         column: field.name().as_str().into(),
         kind: Kind::of_arrow(field),
+        widen: field.metadata().contains_key(WIDEN_KEY),
     };
     fields.iter().map(field).collect()
 }
@@ -180,7 +199,7 @@ impl Budget {
             self.left += 1;
             return false;
         };
-        siblings.push(Field { name: name.into(), column: column.into(), kind });
+        siblings.push(Field { name: name.into(), column: column.into(), kind, widen: false });
         true
     }
 
