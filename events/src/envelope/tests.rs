@@ -1,0 +1,1 @@
+//! Tests of the envelope: golden files, a table of malformations, properties.

@@ -1,0 +1,86 @@
+//! The endpoints: what a request meets, in order.
+
+use crate::admission::Reservation;
+use crate::batch::{self, Context};
+use crate::form::{self, Endpoint};
+use crate::stamp::Stamp;
+use crate::{Ingest, answer, append, body, published};
+use axum::Router;
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{MethodRouter, get, post};
+use edge::{Problem, Scope};
+use std::net::SocketAddr;
+use tokio::time::Instant;
+
+pub(crate) fn router(ingest: Ingest) -> Router {
+    let allow = |methods: MethodRouter<Ingest>| methods.fallback(edge::no_such_method);
+    Router::new()
+        .route("/v1/events", allow(post(events)))
+        .route("/v1/batch", allow(post(lines)))
+        .route("/v1/config", allow(get(config)))
+        .with_state(ingest)
+}
+
+async fn events(State(ingest): State<Ingest>, request: Request) -> Response {
+    ingest.answer(Endpoint::Events, request).await
+}
+
+async fn lines(State(ingest): State<Ingest>, request: Request) -> Response {
+    ingest.answer(Endpoint::Batch, request).await
+}
+
+async fn config(State(ingest): State<Ingest>, headers: HeaderMap) -> Response {
+    match ingest.0.keys.authorize(&headers, Scope::Ingest) {
+        Ok(_) => axum::Json(published::config(&ingest.0.config, &ingest.0.registry.current(), ingest.0.clock.now_us())).into_response(),
+        Err(problem) => problem.into_response(),
+    }
+}
+
+impl Ingest {
+    async fn answer(&self, endpoint: Endpoint, request: Request) -> Response {
+        let started = Instant::now();
+        let response = self.accept(endpoint, request, started).await.unwrap_or_else(|problem| {
+            self.0.meters.refused_request(problem.status);
+            let unsupported = problem.status == StatusCode::UNSUPPORTED_MEDIA_TYPE;
+            let mut response = problem.into_response();
+            if unsupported {
+                response.headers_mut().insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip, zstd"));
+            }
+            response
+        });
+        self.0.meters.request(started.elapsed(), self.0.memory.used());
+        response
+    }
+
+    async fn accept(&self, endpoint: Endpoint, request: Request, started: Instant) -> Result<Response, Problem> {
+        let inner = &*self.0;
+        let config = &inner.config;
+        let _in_work = inner.gate.enter(config.retry_after)?;
+        let deadline = started + config.deadline;
+        let (parts, body) = request.into_parts();
+        let principal = inner.keys.authorize(&parts.headers, Scope::Ingest)?;
+        let form = form::of(endpoint, &parts.headers)?;
+        let encoding = form::encoding(&parts.headers)?;
+
+        let mut reservation = Reservation::of(&inner.memory);
+        let packed = tokio::time::timeout_at(deadline, body::read(body, &parts.headers, config, &mut reservation));
+        let packed = packed.await.map_err(|_| {
+            let limit = config.deadline.as_secs_f64();
+            Problem::new(StatusCode::REQUEST_TIMEOUT, format!("the body did not arrive within {limit} s"))
+        })??;
+        let (body, _reservation) = body::unpack(packed, encoding, config, reservation).await?;
+
+        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0);
+        let address = peer.map(|peer| config.client_address.of(peer, &parts.headers));
+        let trusted = inner.keys.is_none() || principal.has(Scope::Server);
+        let stamp = Stamp::new(inner.clock.now_us(), address, trusted);
+        let registry = inner.registry.current();
+        let context = Context { config, stamp: &stamp, registry: &registry, streams: inner.tally.streams() };
+        let mut batch = batch::read(form, &parts.headers, &body, context)?;
+        append::append(&mut batch, &*inner.log, &inner.tally, deadline).await;
+        inner.meters.events(&batch.slots, body.len());
+        Ok(answer::respond(&batch.slots, config.retry_after))
+    }
+}

@@ -1,0 +1,79 @@
+//! What the role measures of itself.
+
+use crate::answer::Slot;
+use axum::http::StatusCode;
+use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
+use std::time::Duration;
+
+/// Handles, looked up once: a look-up for each request would cost more than the count.
+#[derive(Clone)]
+pub(crate) struct Meters {
+    accepted: Counter,
+    bytes: Counter,
+    batch_events: Histogram,
+    request_seconds: Histogram,
+    memory_bytes: Gauge,
+}
+
+impl std::fmt::Debug for Meters {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Meters")
+    }
+}
+
+impl Default for Meters {
+    fn default() -> Self {
+        Self {
+            accepted: counter!("killfeed_ingest_accepted_events_total"),
+            bytes: counter!("killfeed_ingest_body_bytes_total"),
+            batch_events: histogram!("killfeed_ingest_batch_events"),
+            request_seconds: histogram!("killfeed_ingest_request_seconds"),
+            memory_bytes: gauge!("killfeed_ingest_memory_bytes"),
+        }
+    }
+}
+
+impl Meters {
+    /// A request whose events were read.
+    pub(crate) fn events(&self, slots: &[Slot<'_>], bytes: usize) {
+        let mut accepted = 0;
+        let mut run: Option<(u16, u64)> = None;
+        for slot in slots {
+            if slot.outcome.is_accepted() {
+                accepted += 1;
+                continue;
+            }
+            run = Some(match run {
+                Some((status, events)) if status == slot.outcome.status => (status, events + 1),
+                before => {
+                    refused_events(before);
+                    (slot.outcome.status, 1)
+                }
+            });
+        }
+        refused_events(run);
+        self.accepted.increment(accepted);
+        self.bytes.increment(bytes as u64);
+        #[expect(clippy::cast_precision_loss, reason = "a batch has far fewer than 2^52 events")]
+        self.batch_events.record(slots.len() as f64);
+    }
+
+    /// A request that was refused as a whole.
+    #[expect(clippy::unused_self, reason = "stands with the others")]
+    pub(crate) fn refused_request(&self, status: StatusCode) {
+        counter!("killfeed_ingest_refused_requests_total", "status" => status.as_u16().to_string()).increment(1);
+    }
+
+    /// Any request, once answered.
+    pub(crate) fn request(&self, took: Duration, memory_bytes: usize) {
+        self.request_seconds.record(took.as_secs_f64());
+        #[expect(clippy::cast_precision_loss, reason = "a gauge")]
+        self.memory_bytes.set(memory_bytes as f64);
+    }
+}
+
+fn refused_events(run: Option<(u16, u64)>) {
+    if let Some((status, events)) = run {
+        counter!("killfeed_ingest_refused_events_total", "status" => status.to_string()).increment(events);
+    }
+}

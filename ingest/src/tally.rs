@@ -1,0 +1,199 @@
+//! How many events were acknowledged, by partition, and their way to the ledger.
+//!
+//! An entry whose fate is unknown is sent again as it was, under the same id, before anything new
+//! goes out for its partition: the ledger counts an id once. What was surely not written is added
+//! back, so that an outage of the log costs no memory.
+
+use events::ledger::{Count, Entry, new_id};
+use events::log::{Append, Durability, Error, Log, Result, StreamInfo};
+use events::{Clock, Stream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// The longest that one try to write the ledger waits for the log.
+const WRITE_LIMIT: Duration = Duration::from_secs(10);
+/// Between two tries of a drain.
+const RETRY_WAIT: Duration = Duration::from_millis(100);
+
+/// The streams that are served; the first takes what no schema sends elsewhere.
+#[derive(Debug)]
+pub(crate) struct Streams(Vec<Served>);
+
+#[derive(Debug)]
+struct Served {
+    info: StreamInfo,
+    raw: Arc<str>,
+}
+
+impl Streams {
+    pub(crate) fn new(infos: Vec<StreamInfo>) -> Option<Self> {
+        let served = infos.into_iter().map(|info| Served { raw: info.stream.raw(), info });
+        Some(Self(served.collect())).filter(|streams: &Self| !streams.0.is_empty())
+    }
+
+    /// The place of the stream of this name.
+    pub(crate) fn place(&self, stream: &Stream) -> Option<usize> {
+        self.0.iter().position(|served| served.info.stream == *stream)
+    }
+
+    pub(crate) fn partitions(&self, place: usize) -> i32 {
+        self.0[place].info.partitions
+    }
+
+    /// The raw topic of the stream.
+    pub(crate) fn raw(&self, place: usize) -> Arc<str> {
+        self.0[place].raw.clone()
+    }
+}
+
+/// Counts of one partition since its last entry.
+#[derive(Debug, Default)]
+struct Counts {
+    acknowledged: AtomicU64,
+    unacknowledged: AtomicU64,
+}
+
+/// The counts, and the entries on their way.
+#[derive(Debug)]
+pub(crate) struct Tally {
+    streams: Streams,
+    counts: Vec<Vec<Counts>>,
+    /// Sent, and nobody knows whether they stand: stream's place, entry.
+    in_doubt: tokio::sync::Mutex<Vec<(usize, Entry)>>,
+    log: Arc<dyn Log>,
+    clock: Arc<dyn Clock>,
+    instance: String,
+}
+
+impl Tally {
+    pub(crate) fn new(streams: Streams, log: Arc<dyn Log>, clock: Arc<dyn Clock>, instance: String) -> Self {
+        let counts = |served: &Served| (0..served.info.partitions).map(|_| Counts::default()).collect();
+        let counts = streams.0.iter().map(counts).collect();
+        Self { streams, counts, in_doubt: tokio::sync::Mutex::default(), log, clock, instance }
+    }
+
+    pub(crate) fn streams(&self) -> &Streams {
+        &self.streams
+    }
+
+    /// Adds to the counts of a partition.
+    pub(crate) fn count(&self, stream: usize, partition: i32, acknowledged: u64, unacknowledged: u64) {
+        let place = usize::try_from(partition).unwrap_or_default();
+        if let Some(counts) = self.counts.get(stream).and_then(|partitions| partitions.get(place)) {
+            counts.acknowledged.fetch_add(acknowledged, Ordering::Relaxed);
+            counts.unacknowledged.fetch_add(unacknowledged, Ordering::Relaxed);
+        }
+    }
+
+    /// Writes all counts to the ledger.
+    pub(crate) async fn write(&self) -> Result<()> {
+        let mut in_doubt = self.in_doubt.lock().await;
+        // If this future is dropped while the log works, the entries stay here, in doubt.
+        let old = std::mem::take(&mut *in_doubt);
+        let mut entries = old;
+        let first_new = entries.len();
+        self.take_new(&mut entries);
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let appends = entries.iter().map(|(stream, entry)| self.to_append(*stream, entry)).collect::<Result<Vec<_>>>();
+        let appends = match appends {
+            Ok(appends) => appends,
+            Err(error) => {
+                *in_doubt = entries;
+                return Err(error);
+            }
+        };
+        in_doubt.clone_from(&entries);
+        let asked = appends.len();
+        let answers = match tokio::time::timeout(WRITE_LIMIT, self.log.append(appends, Durability::All)).await {
+            Ok(answers) if answers.len() == asked => answers,
+            _ => return Err(Error::InDoubt("the log did not answer the ledger's entries".into())),
+        };
+        in_doubt.clear();
+        let mut failed = None;
+        for (place, ((stream, entry), answer)) in entries.into_iter().zip(answers).enumerate() {
+            let Err(error) = answer else { continue };
+            // An old one may stand from its first try, whatever became of this one.
+            if place < first_new || matches!(error, Error::InDoubt(_)) {
+                in_doubt.push((stream, entry));
+            } else if let Count::Ingest { acknowledged, unacknowledged } = entry.count {
+                self.count(stream, entry.partition, acknowledged, unacknowledged);
+            }
+            failed = Some(error);
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// Takes the counts of each partition that has no entry on its way.
+    fn take_new(&self, entries: &mut Vec<(usize, Entry)>) {
+        let on_their_way = entries.len();
+        for (stream, (served, partitions)) in self.streams.0.iter().zip(&self.counts).enumerate() {
+            for (partition, counts) in (0..served.info.partitions).zip(partitions) {
+                let waits = |(place, entry): &(usize, Entry)| *place == stream && entry.partition == partition;
+                if entries[..on_their_way].iter().any(waits) {
+                    continue;
+                }
+                let acknowledged = counts.acknowledged.swap(0, Ordering::Relaxed);
+                let unacknowledged = counts.unacknowledged.swap(0, Ordering::Relaxed);
+                if acknowledged + unacknowledged == 0 {
+                    continue;
+                }
+                let entry = Entry {
+                    id: new_id(),
+                    time_us: self.clock.now_us(),
+                    instance: self.instance.clone(),
+                    stream: served.info.stream.name().to_owned(),
+                    incarnation: served.info.incarnation.to_string(),
+                    partition,
+                    count: Count::Ingest { acknowledged, unacknowledged },
+                };
+                entries.push((stream, entry));
+            }
+        }
+    }
+
+    fn to_append(&self, stream: usize, entry: &Entry) -> Result<Append> {
+        let record = entry.to_record().map_err(|error| Error::Refused(error.to_string()))?;
+        Ok(Append { to: entry.destination(&self.streams.0[stream].info.stream), records: vec![record] })
+    }
+
+    fn has_pending(&self) -> bool {
+        let counted = |counts: &Counts| {
+            counts.acknowledged.load(Ordering::Relaxed) + counts.unacknowledged.load(Ordering::Relaxed) > 0
+        };
+        self.counts.iter().flatten().any(counted)
+    }
+
+    /// Writes until nothing is left to write, or the deadline is past.
+    pub(crate) async fn write_until(&self, deadline: Instant) -> Result<()> {
+        loop {
+            let written = tokio::time::timeout_at(deadline, self.write()).await;
+            match written {
+                Ok(Ok(())) if !self.has_pending() => return Ok(()),
+                Ok(Ok(())) => {}
+                Ok(Err(error)) if Instant::now() + RETRY_WAIT >= deadline => return Err(error),
+                Ok(Err(_)) => tokio::time::sleep(RETRY_WAIT).await,
+                Err(_) => return Err(Error::InDoubt("the ledger was not written within the limit".into())),
+            }
+        }
+    }
+}
+
+/// Writes the ledger at each interval, until `closed` is ready.
+pub(crate) async fn keep_writing(tally: Arc<Tally>, interval: Duration, closed: impl Future<Output = ()>) {
+    let mut ticks = tokio::time::interval(interval);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    tokio::pin!(closed);
+    loop {
+        tokio::select! {
+            () = &mut closed => return,
+            _ = ticks.tick() => {}
+        }
+        if let Err(error) = tally.write().await {
+            tracing::warn!(%error, "acknowledged counts wait for the ledger");
+        }
+    }
+}
