@@ -5,7 +5,7 @@ use super::{Attribute, Attributes, Event, Refused};
 use std::borrow::Cow;
 
 /// Prefix of a header that carries an attribute; header names come in lower case.
-pub const HEADER_PREFIX: &str = "ce-";
+const HEADER_PREFIX: &str = "ce-";
 
 impl<'a> Event<'a> {
     /// Reads one event from the headers and the body of an HTTP message. `headers` may hold any
