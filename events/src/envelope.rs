@@ -108,7 +108,13 @@ impl Attribute {
     const fn is_core(self) -> bool {
         matches!(
             self,
-            Self::Id | Self::Source | Self::Type | Self::Time | Self::DataContentType | Self::Subject | Self::DataSchema
+            Self::Id
+                | Self::Source
+                | Self::Type
+                | Self::Time
+                | Self::DataContentType
+                | Self::Subject
+                | Self::DataSchema
         )
     }
 

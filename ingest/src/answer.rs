@@ -96,7 +96,8 @@ pub(crate) fn respond(slots: &[Slot<'_>], retry_after: Duration) -> Response {
     if status.as_u16() >= 400 {
         media_type = Problem::MEDIA_TYPE;
         let title = status.canonical_reason().unwrap_or("Error");
-        let _ = write!(body, "\"type\":\"about:blank\",\"title\":\"{title}\",\"status\":{},\"detail\":", status.as_u16());
+        let _ =
+            write!(body, "\"type\":\"about:blank\",\"title\":\"{title}\",\"status\":{},\"detail\":", status.as_u16());
         write_string(&mut body, &detail(slots));
         body.push(',');
     }

@@ -33,11 +33,18 @@ pub(crate) async fn append(batch: &mut Batch<'_>, log: &dyn Log, tally: &Tally, 
 }
 
 /// One answer for each append, whatever the log does.
-async fn append_all(log: &dyn Log, appends: Vec<Append>, durability: Durability, deadline: Instant) -> Vec<Result<(), Outcome>> {
+async fn append_all(
+    log: &dyn Log,
+    appends: Vec<Append>,
+    durability: Durability,
+    deadline: Instant,
+) -> Vec<Result<(), Outcome>> {
     let asked = appends.len();
     let in_doubt = |why: &str| vec![Err(Outcome::unknown(503, why.to_owned())); asked];
     match tokio::time::timeout_at(deadline, log.append(appends, durability)).await {
-        Err(_) => in_doubt("the log did not answer within the deadline; the event may or may not be kept: send it again"),
+        Err(_) => {
+            in_doubt("the log did not answer within the deadline; the event may or may not be kept: send it again")
+        }
         Ok(answers) if answers.len() != asked => in_doubt("the log's answer is incomplete; send the event again"),
         Ok(answers) => answers.into_iter().map(|answer| answer.map(|_| ()).map_err(|error| of(&error))).collect(),
     }

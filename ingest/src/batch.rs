@@ -151,12 +151,18 @@ impl<'a> Reader<'a> {
         let id = event.attributes.take(Attribute::Id);
         let bytes = headers.len() + payload.as_ref().map_or(0, Bytes::len);
         if bytes > config.event_bytes_max {
-            let error = format!("the event has {bytes} bytes, headers and payload together, more than {}", config.event_bytes_max);
+            let error = format!(
+                "the event has {bytes} bytes, headers and payload together, more than {}",
+                config.event_bytes_max
+            );
             return Slot { id, outcome: Outcome::refused(413, error) };
         }
         let Some(stream) = schema.as_ref().map_or(Some(0), |schema| streams.place(&schema.stream)) else {
             let name = schema.map(|schema| schema.stream.to_string()).unwrap_or_default();
-            let error = format!("type {} goes to stream {name:?}, which this process does not serve", event.attributes.event_type());
+            let error = format!(
+                "type {} goes to stream {name:?}, which this process does not serve",
+                event.attributes.event_type()
+            );
             return Slot { id, outcome: Outcome::retryable(503, error) };
         };
         let key = key_of(&headers, schema.as_deref());
@@ -176,7 +182,9 @@ impl<'a> Reader<'a> {
         let event_type = event.attributes.event_type();
         let dataschema = event.attributes.get(Attribute::DataSchema);
         match &self.last {
-            Some((last_type, last_schema, schema)) if last_type == event_type && last_schema.as_deref() == dataschema => {
+            Some((last_type, last_schema, schema))
+                if last_type == event_type && last_schema.as_deref() == dataschema =>
+            {
                 schema.clone()
             }
             _ => {
@@ -196,7 +204,13 @@ impl<'a> Reader<'a> {
         let groups = &mut self.batch.groups;
         let found = groups.iter().position(|group| group.partition == partition && group.stream == stream);
         let place = found.unwrap_or_else(|| {
-            groups.push(Group { stream, partition, durability: Durability::None, records: Vec::new(), slots: Vec::new() });
+            groups.push(Group {
+                stream,
+                partition,
+                durability: Durability::None,
+                records: Vec::new(),
+                slots: Vec::new(),
+            });
             groups.len() - 1
         });
         &mut groups[place]

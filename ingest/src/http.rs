@@ -33,7 +33,8 @@ async fn lines(State(ingest): State<Ingest>, request: Request) -> Response {
 
 async fn config(State(ingest): State<Ingest>, headers: HeaderMap) -> Response {
     match ingest.0.keys.authorize(&headers, Scope::Ingest) {
-        Ok(_) => axum::Json(published::config(&ingest.0.config, &ingest.0.registry.current(), ingest.0.clock.now_us())).into_response(),
+        Ok(_) => axum::Json(published::config(&ingest.0.config, &ingest.0.registry.current(), ingest.0.clock.now_us()))
+            .into_response(),
         Err(problem) => problem.into_response(),
     }
 }

@@ -91,8 +91,9 @@ fn is_uri_reference(uri: &str) -> bool {
 /// `type/subtype`, each a token of RFC 2045, and anything behind a semicolon.
 fn is_media_type(value: &str) -> bool {
     let essence = value.split_once(';').map_or(value, |(essence, _)| essence).trim();
-    let token =
-        |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b));
+    let token = |part: &str| {
+        !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
+    };
     essence.split_once('/').is_some_and(|(kind, subtype)| token(kind) && token(subtype))
 }
 

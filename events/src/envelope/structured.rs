@@ -163,8 +163,8 @@ fn attribute_text<'a>(name: &str, value: Value<'a>) -> Result<Option<Cow<'a, str
         }
         Kind::Object | Kind::Array => Err(wrong("a string, a boolean or an integer")),
         Kind::Boolean | Kind::Number => {
-            let text_only =
-                name == "specversion" || Attribute::from_name(name).is_some_and(|known| known.is_core() || known.is_time());
+            let text_only = name == "specversion"
+                || Attribute::from_name(name).is_some_and(|known| known.is_core() || known.is_time());
             if text_only {
                 return Err(wrong("a string"));
             }

@@ -50,7 +50,8 @@ fn the_golden_batches_hold_the_same_events() {
     let lines: Vec<_> = lines.map(|line| Event::from_json(line).unwrap()).collect();
     assert_eq!(array, lines);
     let payloads: Vec<_> = array.iter().map(|event| event.data.as_deref()).collect();
-    let expected: [Option<&[u8]>; 4] = [Some(br#"{"text":"wow!"}"#), Some(b"two \"words\""), Some(b"\x00\x01\xff"), None];
+    let expected: [Option<&[u8]>; 4] =
+        [Some(br#"{"text":"wow!"}"#), Some(b"two \"words\""), Some(b"\x00\x01\xff"), None];
     assert_eq!(payloads, expected);
     let types: Vec<_> = array.iter().map(|event| event.attributes.get(Attribute::DataContentType)).collect();
     assert_eq!(types, [Some("application/json"), Some("text/plain"), Some("application/octet-stream"), None]);
@@ -63,7 +64,10 @@ fn the_payload_is_a_slice_of_the_body() {
     let payload = event.payload(&body).unwrap();
     assert!(body.as_ptr_range().contains(&payload.as_ptr()));
     assert_eq!(payload, &br#"{ "killer_id":1,  "position": {"x": 1.50, "y": 1e3} }"#[..]);
-    assert_eq!(Event::from_json(r#"{"specversion":"1.0","id":"1","source":"/s","type":"t"}"#).unwrap().payload(&body), None);
+    assert_eq!(
+        Event::from_json(r#"{"specversion":"1.0","id":"1","source":"/s","type":"t"}"#).unwrap().payload(&body),
+        None
+    );
 }
 
 /// A good event with `members` added, or put in place of its own of that name.
@@ -89,7 +93,10 @@ fn each_malformation_is_named() {
         (r#""id":7"#, "attribute id is a number, and must be a string"),
         (r#""id":{}"#, "attribute id is an object, and must be a string, a boolean or an integer"),
         (r#""id":"a","id":"a""#, "id appears twice"),
-        (r#""id":"a\u0000b""#, "attribute id is \"a\\0b\", and must be free of control characters and of what Unicode calls no character"),
+        (
+            r#""id":"a\u0000b""#,
+            "attribute id is \"a\\0b\", and must be free of control characters and of what Unicode calls no character",
+        ),
         (r#""id":"\ud800""#, "attribute id is \"\\\"\\\\ud800\\\"\", and must be free of half surrogate pairs"),
         (r#""source":"a b""#, "attribute source is \"a b\", and must be a URI reference (RFC 3986)"),
         (r#""type":true"#, "attribute type is a boolean, and must be a string"),
@@ -100,22 +107,34 @@ fn each_malformation_is_named() {
         (r#""time":"yesterday""#, "attribute time is \"yesterday\", and must be a time as RFC 3339 writes it"),
         (r#""time":1690600019"#, "attribute time is a number, and must be a string"),
         (r#""sentat":"""#, "attribute sentat is empty"),
-        (r#""dataschema":"lol.kill/1""#, "attribute dataschema is \"lol.kill/1\", and must be an absolute URI (RFC 3986)"),
+        (
+            r#""dataschema":"lol.kill/1""#,
+            "attribute dataschema is \"lol.kill/1\", and must be an absolute URI (RFC 3986)",
+        ),
         (r#""datacontenttype":"json""#, "attribute datacontenttype is \"json\", and must be a media type (RFC 2046)"),
         (r#""sampledrate":0"#, "attribute sampledrate is \"0\", and must be a positive integer"),
         (r#""clientaddress":"localhost""#, "attribute clientaddress is \"localhost\", and must be an IP address"),
         (r#""gameid":1.5"#, "attribute gameid is \"1.5\", and must be a string, a boolean or an integer of 32 bits"),
-        (r#""gameid":3000000000"#, "attribute gameid is \"3000000000\", and must be a string, a boolean or an integer of 32 bits"),
+        (
+            r#""gameid":3000000000"#,
+            "attribute gameid is \"3000000000\", and must be a string, a boolean or an integer of 32 bits",
+        ),
         (r#""gameId":"g""#, "attribute name \"gameId\" is not 1 to 64 characters of a-z and 0-9"),
         (r#""":"g""#, "attribute name \"\" is not 1 to 64 characters of a-z and 0-9"),
         (r#""receivedat":"2023-07-29T03:06:59Z""#, "attribute receivedat is set by killfeed, and refused from clients"),
-        (r#""originaltime":"2023-07-29T03:06:59Z""#, "attribute originaltime is set by killfeed, and refused from clients"),
+        (
+            r#""originaltime":"2023-07-29T03:06:59Z""#,
+            "attribute originaltime is set by killfeed, and refused from clients",
+        ),
         (r#""redriveof":"conflict""#, "attribute redriveof is set by killfeed, and refused from clients"),
         (r#""data":1,"data_base64":"""#, "both data and data_base64 are present, and only one may be"),
         (r#""data":1,"data":2"#, "data appears twice"),
         (r#""data_base64":"a""#, "data_base64 is no base64: invalid input length: 1"),
         (r#""data_base64":[]"#, "attribute data_base64 is an array, and must be a string"),
-        (r#""datacontenttype":"text/plain","data":"\ud800""#, "data holds an escape that is half a surrogate pair, and can't be written as text"),
+        (
+            r#""datacontenttype":"text/plain","data":"\ud800""#,
+            "data holds an escape that is half a surrogate pair, and can't be written as text",
+        ),
         (r#""data":{"a":}"#, "not JSON: expected a value at byte 67"),
         (r#""data":01"#, "not JSON: expected ',' or '}' at byte 63"),
         (r#""data":"a"#, "not JSON: expected the end of a string at byte 65"),
@@ -142,7 +161,9 @@ fn each_malformation_is_named() {
 
 #[test]
 fn a_refused_event_keeps_its_id_wherever_that_stands() {
-    for text in [with(r#""time":"x","id":"late""#), r#"{"id":"late","data":"#.into(), r#"{"gameId":"","id":"late"}"#.into()] {
+    for text in
+        [with(r#""time":"x","id":"late""#), r#"{"id":"late","data":"#.into(), r#"{"gameId":"","id":"late"}"#.into()]
+    {
         assert_eq!(Event::from_json(&text).unwrap_err().id.as_deref(), Some("late"), "{text}");
     }
 }
@@ -177,7 +198,12 @@ fn http_headers_are_unquoted_and_percent_decoded() {
         (b"%zz", Ok("%zz")),
         ("é".as_bytes(), Ok("é")),
         (b"%ff", Err("attribute id is \"%ff\", and must be UTF-8, percent-encoded")),
-        (b"%00", Err("attribute id is \"\\0\", and must be free of control characters and of what Unicode calls no character")),
+        (
+            b"%00",
+            Err(
+                "attribute id is \"\\0\", and must be free of control characters and of what Unicode calls no character",
+            ),
+        ),
         (b"", Err("attribute id is empty")),
     ] {
         let headers = base.into_iter().chain([("ce-id", value)]);
@@ -197,8 +223,14 @@ fn http_headers_are_unquoted_and_percent_decoded() {
 fn a_batch_tells_its_events_apart_or_is_broken_whole() {
     let mut results = Vec::new();
     let good = with(r#""id":"a""#);
-    let text = format!(r#" [{good}, 5, {{"id":"b"}}, {}, {good}] "#, with(&format!(r#""data":{}{}"#, "[".repeat(99), "]".repeat(99))));
-    batch(&text, |event| results.push(event.map(|event| event.attributes.id().to_owned()).map_err(|refused| refused.id))).unwrap();
+    let text = format!(
+        r#" [{good}, 5, {{"id":"b"}}, {}, {good}] "#,
+        with(&format!(r#""data":{}{}"#, "[".repeat(99), "]".repeat(99)))
+    );
+    batch(&text, |event| {
+        results.push(event.map(|event| event.attributes.id().to_owned()).map_err(|refused| refused.id))
+    })
+    .unwrap();
     assert_eq!(results, [Ok("a".into()), Err(None), Err(Some("b".into())), Err(Some("1".into())), Ok("a".into())]);
     for broken in ["", "{}", "[", "[{]", "[{},]", "[{}", "[{}] x", "[{}{}]"] {
         assert!(batch(broken, |_| ()).is_err(), "{broken}");

@@ -18,9 +18,9 @@ pub fn parse(text: &str) -> Option<Micros> {
     let bytes = text.as_bytes();
     let (head, mut rest) = bytes.split_first_chunk::<19>()?;
     let number = |from: usize, len: usize| {
-        head.get(from..from + len)?.iter().try_fold(0i64, |sum, digit| {
-            digit.is_ascii_digit().then(|| sum * 10 + i64::from(digit - b'0'))
-        })
+        head.get(from..from + len)?
+            .iter()
+            .try_fold(0i64, |sum, digit| digit.is_ascii_digit().then(|| sum * 10 + i64::from(digit - b'0')))
     };
     let separators = [head[4], head[7], head[13], head[16]] == *b"--::" && matches!(head[10], b'T' | b't' | b' ');
     let (year, month, day) = (number(0, 4)?, number(5, 2)?, number(8, 2)?);
