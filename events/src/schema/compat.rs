@@ -237,3 +237,111 @@ fn required(schema: &Map<String, Value>) -> BTreeSet<&str> {
     let names = schema.get("required").and_then(Value::as_array);
     names.map(|names| names.iter().filter_map(Value::as_str).collect()).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::declared;
+    use serde_json::json;
+
+    fn schema(properties: Value, declared: Value) -> Value {
+        json!({"type": "object", "properties": properties, "x-killfeed": declared})
+    }
+
+    /// Each change from `before` as place, verdict and a word of its sentence.
+    #[test]
+    fn every_change_has_its_verdict_and_its_reason() {
+        use Verdict::{Compatible, NeedsApply, Refused};
+        let before = schema(
+            json!({
+                "a": {"type": "integer", "description": "old"}, "s": {"enum": ["x"]}, "n": {"type": ["integer", "null"]},
+                "o": {"type": "object", "properties": {"x": {"type": "integer"}}, "required": ["x"]},
+                "l": {"type": "array", "items": {"type": "integer"}}, "r": {"$ref": "#/$defs/r"},
+            }),
+            json!({}),
+        );
+        type Edit = fn(&mut Value);
+        let cases: [(Edit, &[(&str, Verdict, &str)]); 15] = [
+            (|_| {}, &[]),
+            (|s| s["properties"]["a"]["description"] = json!("new"), &[]),
+            (|s| s["properties"]["z"] = json!({"type": "string"}), &[("/properties/z", Compatible, "new optional")]),
+            (
+                |s| s["properties"]["o"]["properties"]["y"] = json!({}),
+                &[("/properties/o/properties/y", Compatible, "new")],
+            ),
+            (
+                |s| s["properties"]["a"]["type"] = json!("number"),
+                &[("/properties/a/type", NeedsApply, "integer to number")],
+            ),
+            (
+                |s| s["properties"]["n"]["type"] = json!(["null", "number"]),
+                &[("/properties/n/type", NeedsApply, "number")],
+            ),
+            (
+                |s| s["properties"]["l"]["items"]["type"] = json!("number"),
+                &[("/properties/l/items/type", NeedsApply, "")],
+            ),
+            (
+                |s| s["properties"]["a"]["type"] = json!("string"),
+                &[("/properties/a/type", Refused, "only integer to number")],
+            ),
+            (|s| s["properties"]["a"]["type"] = json!(["integer", "null"]), &[("/properties/a/type", Refused, "null")]),
+            (|s| s["properties"]["s"]["enum"] = json!(["x", "y"]), &[("/properties/s/enum", Refused, "enum changes")]),
+            (|s| s["additionalProperties"] = json!(false), &[("/additionalProperties", Refused, "what is valid")]),
+            (|s| s["required"] = json!(["a"]), &[("/required", Refused, "becomes required")]),
+            (|s| s["properties"]["o"]["required"] = json!([]), &[("/properties/o/required", Refused, "no longer")]),
+            (|s| drop(s["properties"].as_object_mut().unwrap().remove("a")), &[("/properties/a", Refused, "gone")]),
+            (
+                |s| {
+                    s["properties"]["z"] = json!({"type": "string"});
+                    s["required"] = json!(["z"]);
+                },
+                &[("/properties/z", Refused, "required")],
+            ),
+        ];
+        for (place, (edit, expected)) in cases.into_iter().enumerate() {
+            let mut after = before.clone();
+            edit(&mut after);
+            let changes = diff_documents(&before, &after);
+            assert_eq!(changes.len(), expected.len(), "case {place}: {changes:?}");
+            for (place, verdict, word) in expected {
+                let fits = |c: &Change| c.place == *place && c.verdict == *verdict && c.what.contains(word);
+                assert!(changes.iter().any(fits), "{place}: {changes:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_definition_is_followed_on_both_sides_even_in_circles() {
+        let tree = |leaf: &str| {
+            let node = json!({"properties": {"next": {"$ref": "#/$defs/node"}, "other": {"$ref": "#/$defs/node"}, "v": {"type": leaf}}});
+            json!({"properties": {"root": {"$ref": "#/$defs/node"}}, "$defs": {"node": node}})
+        };
+        assert_eq!(diff_documents(&tree("integer"), &tree("integer")), []);
+        let changes = diff_documents(&tree("integer"), &tree("number"));
+        assert_eq!(changes.len(), 1, "{changes:?}");
+        assert_eq!((changes[0].field.as_str(), changes[0].verdict), ("root.v", Verdict::NeedsApply));
+    }
+
+    #[test]
+    fn keys_and_streams_are_fixed_and_policies_are_free() {
+        let read = |declared: Value| declared::read("t", 1, schema(json!({"a": {}}), declared)).unwrap();
+        let before = read(json!({}));
+        for (declared, place, verdict) in [
+            (json!({"stream": "other"}), "/x-killfeed/stream", Verdict::Refused),
+            (json!({"partition_by": "playerid"}), "/x-killfeed/partition_by", Verdict::Refused),
+            (json!({"key": "a"}), "/x-killfeed/key", Verdict::Refused),
+            (json!({"dedupe": {"window": "7d"}}), "/x-killfeed/dedupe/window", Verdict::Compatible),
+            (json!({"mode": "strict"}), "/x-killfeed/mode", Verdict::Compatible),
+            (json!({"durability": "none"}), "/x-killfeed/durability", Verdict::Compatible),
+            (json!({"personal": "a"}), "/x-killfeed/personal", Verdict::Compatible),
+        ] {
+            let changes = diff(&before, &read(declared));
+            assert_eq!(changes.len(), 1, "{changes:?}");
+            assert_eq!((changes[0].place.as_str(), changes[0].verdict), (place, verdict));
+        }
+        let changes = refusals(&before, &read(json!({"dedupe": {"key": "gameid"}})));
+        let places: Vec<&str> = changes.iter().map(|change| change.place.as_str()).collect();
+        assert_eq!(places, ["/x-killfeed/dedupe/key", "/x-killfeed/partition_by"]);
+    }
+}

@@ -311,3 +311,120 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
     }
     number.parse::<u64>().ok()?.checked_mul(unit).map(Duration::from_secs)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_schema_says_what_its_file_says() {
+        let declared = json!({
+            "stream": "combat", "dedupe": {"key": ["gameid", "subject"], "window": "30d"}, "partition_by": "gameid",
+            "personal": ["playerid", "chat.text"], "mode": "strict", "durability": "leader", "key": ["player_id"],
+        });
+        let chat = json!({"type": "array", "items": {"$ref": "#/$defs/line"}});
+        let line = json!({"type": "object", "properties": {"text": {"type": "string"}}});
+        let document = json!({"properties": {"chat": chat}, "$defs": {"line": line}, "x-killfeed": declared});
+        let schema = read("game.result", 3, document).unwrap();
+        assert_eq!((&*schema.event_type, schema.version, schema.stream.name()), ("game.result", 3, "combat"));
+        assert_eq!(schema.dedupe_key.unwrap(), ["gameid", "subject"]);
+        assert_eq!(schema.dedupe_window, Duration::from_secs(30 * 86_400));
+        assert_eq!(schema.partition_by.unwrap(), ["gameid"]);
+        assert_eq!(schema.personal, ["playerid", "chat.text"]);
+        assert_eq!((schema.mode, schema.durability), (Mode::Strict, Durability::Leader));
+        assert_eq!(schema.key, ["player_id"]);
+
+        let plain = read("t", 1, json!({"type": "object"})).unwrap();
+        assert_eq!((plain.stream.name(), plain.dedupe_window), (DEFAULT_STREAM, DEDUPE_WINDOW_DEFAULT));
+        assert_eq!((plain.dedupe_key, plain.partition_by, plain.mode), (None, None, Mode::Lenient));
+    }
+
+    #[test]
+    fn what_breaks_a_rule_is_named_with_its_place() {
+        for (declared, place, rule) in [
+            (json!(7), "/x-killfeed", "no object"),
+            (json!({"windw": 1}), "/x-killfeed/windw", "unknown"),
+            (json!({"dedupe": {"keys": 1}}), "/x-killfeed/dedupe/keys", "unknown"),
+            (json!({"stream": "Big Stream"}), "/x-killfeed/stream", "Big Stream"),
+            (json!({"stream": 1}), "/x-killfeed/stream", "no string"),
+            (json!({"mode": "loose"}), "/x-killfeed/mode", "lenient, strict"),
+            (json!({"durability": "fsync"}), "/x-killfeed/durability", "all, leader, none"),
+            (json!({"dedupe": {"window": "P1D"}}), "/x-killfeed/dedupe/window", "unit of s, m, h or d"),
+            (json!({"dedupe": {"window": "91d"}}), "/x-killfeed/dedupe/window", "90d"),
+            (json!({"dedupe": {"window": "0s"}}), "/x-killfeed/dedupe/window", "1s"),
+            (json!({"dedupe": {"key": []}}), "/x-killfeed/dedupe/key", "at least one"),
+            (json!({"dedupe": {"key": ["gameid", "gameid"]}}), "/x-killfeed/dedupe/key", "twice"),
+            (json!({"dedupe": {"key": ["gameid", "match.id"]}}), "/x-killfeed/dedupe/key", "never payload fields"),
+            (json!({"dedupe": {"key": ["gameid", "time"]}}), "/x-killfeed/dedupe/key", "not each time alike"),
+            (json!({"partition_by": ["traceparent"]}), "/x-killfeed/partition_by", "not each time alike"),
+            (json!({"personal": ["chat.txt"]}), "/x-killfeed/personal", "no property"),
+        ] {
+            let document = json!({"properties": {"chat": {"properties": {"text": {}}}}, "x-killfeed": declared});
+            let faults = read("t", 1, document).unwrap_err();
+            assert!(faults.iter().any(|f| f.place == place && f.rule.contains(rule)), "{declared}: {faults:?}");
+        }
+    }
+
+    #[test]
+    fn a_document_is_checked_by_its_own_dialect() {
+        for (document, place) in [
+            (json!({"$schema": "http://json-schema.org/draft-07/schema#"}), "/$schema"),
+            (json!({"type": "integr"}), "/type"),
+            (json!({"properties": {"a": {"minimum": "1"}}}), "/properties/a/minimum"),
+            (json!({"properties": {"a": {"$ref": "https://example.com/a.json"}}}), "/properties/a/$ref"),
+        ] {
+            let faults = read("t", 1, document.clone()).unwrap_err();
+            assert!(faults.iter().any(|fault| fault.place == place), "{document}: {faults:?}");
+        }
+        assert!(read("t", 1, json!({"$ref": "#/$defs/nowhere"})).is_err());
+        assert!(read("t", 1, json!({"$schema": "https://json-schema.org/draft/2020-12/schema"})).is_ok());
+    }
+
+    #[test]
+    fn the_partition_key_is_computable_from_the_dedupe_key_or_the_pair_is_refused() {
+        for (dedupe, partition_by, fits) in [
+            (None, None, Some(None)),
+            (None, Some("partitionkey"), Some(Some("partitionkey"))),
+            (Some(json!("gameid")), None, Some(Some("gameid"))),
+            (Some(json!(["subject", "gameid"])), None, Some(Some("gameid"))),
+            (Some(json!(["gameid", "playerid"])), Some("playerid"), Some(Some("playerid"))),
+            (Some(json!("playerid")), Some("playerid"), Some(Some("playerid"))),
+            (Some(json!("playerid")), None, None),
+            (Some(json!("gameid")), Some("playerid"), None),
+            (Some(json!("gameid")), Some("partitionkey"), None),
+        ] {
+            let mut declared = json!({});
+            if let Some(key) = &dedupe {
+                declared["dedupe"] = json!({"key": key});
+            }
+            if let Some(attribute) = partition_by {
+                declared["partition_by"] = json!([attribute]);
+            }
+            let read = read("t", 1, json!({"x-killfeed": declared}));
+            let found = read.ok().map(|schema| schema.partition_by.map(|by| by.join(",")));
+            let expected = fits.map(|by| by.map(str::to_owned));
+            assert_eq!(found, expected, "{dedupe:?} {partition_by:?}");
+        }
+    }
+
+    #[test]
+    fn durations_have_one_number_and_one_unit() {
+        for (text, seconds) in [
+            ("90s", Some(90)),
+            ("15m", Some(900)),
+            ("24h", Some(86_400)),
+            ("7d", Some(604_800)),
+            ("24", None),
+            ("h", None),
+            ("", None),
+            ("1.5h", None),
+            ("-1h", None),
+            ("1 h", None),
+            ("99999999999999999999d", None),
+            ("9999999999999999d", None),
+        ] {
+            assert_eq!(parse_duration(text), seconds.map(Duration::from_secs), "{text}");
+        }
+    }
+}

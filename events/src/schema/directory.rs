@@ -183,3 +183,89 @@ pub fn read_file(file: &Path) -> Result<Schema, Vec<Problem>> {
     let named = |Fault { place, rule }: Fault| Problem { file: file.to_owned(), place, rule };
     declared::read(event_type, version, document).map_err(|faults| faults.into_iter().map(named).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::Resolved;
+
+    fn write(dir: &Path, file: &str, text: &str) {
+        let path = dir.join(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    fn listed(registry: &Registry) -> Vec<String> {
+        registry.iter().map(|schema| format!("{}/{}", schema.event_type, schema.version)).collect()
+    }
+
+    #[test]
+    fn a_broken_file_is_named_in_one_line_and_takes_no_other_down() {
+        let dir = tempfile::tempdir().unwrap();
+        for (file, text) in [
+            ("good/1.json", r#"{"type":"object"}"#),
+            ("good/2.json", "{"),
+            ("bad.key/1.json", r#"{"x-killfeed":{"stream":"events","windw":1}}"#),
+            ("bad.name/one.json", "{}"),
+            ("bad.name/01.json", "{}"),
+            ("bad.name/0.json", "{}"),
+            ("loose.json", "{}"),
+            (".git/1.json", "{"),
+            ("good/notes.txt", "{"),
+        ] {
+            write(dir.path(), file, text);
+        }
+        let (registry, problems) = Registry::load(dir.path());
+        assert_eq!(listed(&registry), ["good/1"]);
+        let shown: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        for (file, word) in [
+            ("good/2.json", "line 1 column 1"),
+            ("bad.key/1.json", "/x-killfeed/windw"),
+            ("bad.name/one.json", "no version"),
+            ("bad.name/01.json", "no version"),
+            ("bad.name/0.json", "no version"),
+            ("loose.json", "<type>/<version>.json"),
+        ] {
+            assert!(shown.iter().any(|line| line.contains(file) && line.contains(word)), "{file}: {shown:#?}");
+        }
+        assert_eq!(shown.len(), 6, "{shown:#?}");
+        assert!(shown.iter().all(|line| !line.contains('\n')));
+        assert_eq!(Registry::load(&dir.path().join("nowhere")).1, []);
+    }
+
+    #[test]
+    fn a_change_is_seen_and_a_file_that_breaks_keeps_its_last_valid_content() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut directory = Directory::new(dir.path());
+        write(dir.path(), "t/1.json", r#"{"x-killfeed":{"mode":"strict"}}"#);
+        assert_eq!(listed(&directory.reload_if_changed().unwrap().0), ["t/1"]);
+        assert!(directory.reload_if_changed().is_none());
+
+        write(dir.path(), "t/1.json", "{ broken");
+        let (registry, problems) = directory.reload_if_changed().unwrap();
+        assert_eq!(registry.version("t", 1).unwrap().mode, crate::schema::Mode::Strict);
+        assert!(problems[0].rule.contains("last valid content"), "{problems:?}");
+        assert!(directory.reload_if_changed().is_none());
+
+        write(dir.path(), "t/2.json", r#"{"title":"second","x-killfeed":{"mode":"strict"}}"#);
+        let (registry, _) = directory.reload_if_changed().unwrap();
+        assert_eq!(listed(&registry), ["t/1", "t/2"]);
+        assert!(matches!(registry.resolve("t", Some("/t/1")), Resolved::Known(schema) if schema.version == 1));
+
+        fs::remove_dir_all(dir.path().join("t")).unwrap();
+        assert_eq!(listed(&directory.reload_if_changed().unwrap().0), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_version_that_breaks_the_one_before_is_left_out_and_the_next_is_held_against_the_last_that_counts() {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), "t/1.json", r#"{"properties":{"a":{"type":"integer"}}}"#);
+        write(dir.path(), "t/2.json", r#"{"properties":{"a":{"type":"string"}}}"#);
+        write(dir.path(), "t/3.json", r#"{"properties":{"a":{"type":"number"},"b":{"type":"string"}}}"#);
+        let (registry, problems) = Registry::load(dir.path());
+        assert_eq!(listed(&registry), ["t/1", "t/3"]);
+        assert_eq!(problems.len(), 1);
+        let line = problems[0].to_string();
+        assert!(line.contains("t/2.json: /properties/a/type: not compatible with version 1"), "{line}");
+    }
+}
