@@ -36,10 +36,10 @@ impl Event {
     /// or truth value it finds and changes it; where there is none, it adds a field.
     pub(crate) fn contradiction(&self) -> Self {
         let mut other = self.clone();
-        if !contradict(&mut other.data) {
-            if let Value::Object(fields) = &mut other.data {
-                fields.insert("revision".to_owned(), Value::from(2));
-            }
+        if !contradict(&mut other.data)
+            && let Value::Object(fields) = &mut other.data
+        {
+            fields.insert("revision".to_owned(), Value::from(2));
         }
         other
     }

@@ -84,3 +84,36 @@ pub(crate) fn broken(event: &Event, how: Malformation) -> Vec<u8> {
     }
     fields.to_string().into_bytes()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{ALL, Malformation, broken};
+    use crate::options::Options;
+    use crate::plan::Planner;
+    use crate::render;
+    use events::envelope::Event as Envelope;
+    use events::limits::EVENT_BYTES_MAX;
+
+    #[test]
+    fn each_malformation_is_refused_and_names_what_is_wrong() {
+        let mut planner = Planner::new(Options { games: 1, ..Options::default() });
+        let game = planner.next_game().unwrap();
+        for event in render::events(&game, &planner.pool) {
+            assert!(Envelope::from_json_bytes(&event.line()).is_ok(), "{event:?}");
+            for how in ALL {
+                let line = broken(&event, how);
+                let why = Envelope::from_json_bytes(&line).err().map(|refused| refused.why.to_string());
+                let names = match how {
+                    Malformation::Torn | Malformation::NotJson => "not JSON",
+                    Malformation::NoObject => "a string",
+                    Malformation::Without(name) | Malformation::Attribute(name, _) => name,
+                    Malformation::BothData => "data_base64",
+                    Malformation::Oversized => continue,
+                };
+                assert!(why.as_deref().is_some_and(|why| why.contains(names)), "{how:?}: {why:?}");
+            }
+            let oversized = broken(&event, Malformation::Oversized);
+            assert!((EVENT_BYTES_MAX + 1..EVENT_BYTES_MAX + 10_000).contains(&oversized.len()));
+        }
+    }
+}
