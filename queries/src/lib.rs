@@ -1,1 +1,37 @@
-//! 4. Ask: SQL, reports and the audit.
+//! 4. Ask: SQL, reports and the audit, over the tables that sinks write.
+//!
+//! | start here | to learn |
+//! |---|---|
+//! | [`Engine`] | how a statement becomes an answer, and on which threads |
+//! | [`Config`] | every limit that a query meets |
+//! | [`router`] | the same over HTTP |
+//! | [`reports`] | the `.sql` files with a header, and how their parameters are bound |
+//! | [`catalogue`] | which tables and columns there are |
+//! | [`mod@audit`] | whether the books balance |
+//!
+//! A query sees the newest committed version of each table that it names. Personal fields read as
+//! NULL for those without the scope `personal`, below everything that a query could do with them.
+
+mod answer;
+pub mod audit;
+pub mod catalogue;
+mod config;
+mod engine;
+mod error;
+pub mod format;
+mod functions;
+mod guard;
+mod http;
+mod mask;
+mod near;
+mod personal;
+mod present;
+pub mod reports;
+mod snapshots;
+
+pub use crate::http::{WARNING, router};
+pub use answer::Answer;
+pub use audit::audit;
+pub use config::Config;
+pub use engine::{Engine, Parameters, Viewer};
+pub use error::{Error, Result};

@@ -1,0 +1,122 @@
+//! An answer: its columns at once, its rows as they are computed.
+
+use crate::engine::{Rows, died, millis};
+use crate::{Error, Result};
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::SchemaRef;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+/// Who asked, for the log, and until when the answer must be whole.
+#[derive(Debug)]
+pub(crate) struct Asker {
+    pub(crate) name: Arc<str>,
+    pub(crate) sql_bytes: usize,
+    pub(crate) started: Instant,
+    pub(crate) deadline: tokio::time::Instant,
+    pub(crate) limit: Duration,
+}
+
+/// The rows of a query that runs. Dropping it stops the query.
+#[derive(Debug)]
+pub struct Answer {
+    schema: SchemaRef,
+    warnings: Vec<String>,
+    rows: mpsc::Receiver<Rows>,
+    task: Option<JoinHandle<()>>,
+    asker: Asker,
+    counted: u64,
+}
+
+impl std::fmt::Debug for Rows {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Rows")
+    }
+}
+
+impl Answer {
+    pub(crate) const fn new(
+        schema: SchemaRef,
+        warnings: Vec<String>,
+        rows: mpsc::Receiver<Rows>,
+        task: JoinHandle<()>,
+        asker: Asker,
+    ) -> Self {
+        Self { schema, warnings, rows, task: Some(task), asker, counted: 0 }
+    }
+
+    /// Its columns.
+    pub const fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// What to know about the values, one sentence each; empty most of the time.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// The next rows; `None` after the last ones. After an error there are no more.
+    pub async fn next(&mut self) -> Option<Result<RecordBatch>> {
+        self.task.as_ref()?;
+        let message = tokio::time::timeout_at(self.asker.deadline, self.rows.recv()).await;
+        let error = match message {
+            Ok(Some(Rows::Batch(batch))) => {
+                self.counted += batch.num_rows() as u64;
+                return Some(Ok(batch));
+            }
+            Ok(Some(Rows::End)) => {
+                self.ended(None);
+                return None;
+            }
+            Ok(Some(Rows::Failed(error))) => error,
+            Err(_) => Error::Time(self.asker.limit),
+            Ok(None) if tokio::time::Instant::now() >= self.asker.deadline => Error::Time(self.asker.limit),
+            Ok(None) => match self.task.take() {
+                Some(task) => died(task).await,
+                None => return None,
+            },
+        };
+        self.ended(Some(&error));
+        Some(Err(error))
+    }
+
+    /// All rows at once.
+    ///
+    /// # Errors
+    /// The first one of the stream.
+    pub async fn collect(mut self) -> Result<Vec<RecordBatch>> {
+        let mut batches = Vec::new();
+        while let Some(batch) = self.next().await {
+            batches.push(batch?);
+        }
+        Ok(batches)
+    }
+
+    fn ended(&mut self, error: Option<&Error>) {
+        if let Some(task) = self.task.take() {
+            task.abort();
+        }
+        let Asker { name, sql_bytes, started, .. } = &self.asker;
+        let (rows, ms) = (self.counted, millis(*started));
+        metrics::histogram!("killfeed_queries_duration_seconds").record(started.elapsed().as_secs_f64());
+        metrics::counter!("killfeed_queries_rows_total").increment(rows);
+        match error {
+            None => tracing::info!(principal = %name, sql_bytes, rows, ms, "query answered"),
+            Some(error) => {
+                metrics::counter!("killfeed_queries_errors_total", "kind" => error.kind()).increment(1);
+                tracing::info!(principal = %name, sql_bytes, rows, ms, %error, "query failed");
+            }
+        }
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        if let Some(task) = self.task.take() {
+            task.abort();
+            tracing::info!(principal = %self.asker.name, rows = self.counted, "query dropped by the asker");
+        }
+    }
+}

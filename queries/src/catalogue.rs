@@ -1,0 +1,145 @@
+//! The catalogue: which tables there are, their columns, how many rows, and how new.
+
+use crate::snapshots::Snapshot;
+use crate::{Engine, Error, Result};
+use datafusion::arrow::array::{ArrayRef, RecordBatch, StringArray, TimestampMicrosecondArray, UInt64Array};
+use datafusion::arrow::datatypes::DataType;
+use datafusion::functions_aggregate::expr_fn::max;
+use datafusion::prelude::col;
+use serde::Serialize;
+use std::sync::Arc;
+
+/// A table as the catalogue shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Table {
+    /// Its name.
+    pub table: String,
+    /// Rows in its newest version.
+    pub rows: u64,
+    /// `received_at` of its newest row, RFC 3339; `None` if it is empty or has no such column.
+    pub newest: Option<String>,
+    /// Its columns, in order.
+    pub columns: Vec<Column>,
+    #[serde(skip)]
+    newest_us: Option<i64>,
+}
+
+/// A column as the catalogue shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Column {
+    /// Its name in SQL.
+    pub column: String,
+    /// Its type, in SQL's words.
+    #[serde(rename = "type")]
+    pub data_type: String,
+    /// The payload field that it comes from, where the name differs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
+    /// What to know about its values, where there is something.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+/// All tables, by name.
+///
+/// # Errors
+/// If a table can't be read.
+pub async fn tables(engine: &Engine) -> Result<Vec<Table>> {
+    let context = engine.session();
+    let mut tables = Vec::new();
+    for name in engine.store().table_names().await? {
+        let Some(snapshot) = engine.snapshot(&name, &context).await? else { continue };
+        let engine = engine.clone();
+        let runtime = engine.runtime()?.clone();
+        let task = runtime.spawn(async move { describe(&engine, &snapshot).await });
+        tables.push(task.await.map_err(|error| Error::Internal(error.to_string()))??);
+    }
+    Ok(tables)
+}
+
+async fn describe(engine: &Engine, snapshot: &Snapshot) -> Result<Table> {
+    let failed = |error| engine.classify_failure(&error);
+    let context = engine.session();
+    let frame = context.read_table(snapshot.whole()).map_err(failed)?;
+    let newest = ["received_at", "time"].into_iter().find(|name| snapshot.schema().column_with_name(name).is_some());
+    let rows = frame.clone().count().await.map_err(failed)? as u64;
+    let mut newest_us = None;
+    if let Some(column) = newest {
+        let batches = frame.aggregate(Vec::new(), vec![max(col(column))]).map_err(failed)?;
+        for batch in batches.collect().await.map_err(failed)? {
+            let micros = batch.column(0).as_any().downcast_ref::<TimestampMicrosecondArray>();
+            newest_us = micros.and_then(|micros| micros.iter().next().flatten());
+        }
+    }
+    Ok(Table {
+        table: snapshot.name.clone(),
+        rows,
+        newest: newest_us.and_then(crate::present::micros),
+        columns: columns(snapshot),
+        newest_us,
+    })
+}
+
+fn columns(snapshot: &Snapshot) -> Vec<Column> {
+    let schema = snapshot.schema();
+    let columns = schema.fields().iter().map(|field| {
+        let original = field.metadata().get(decode::NAME_KEY).filter(|original| *original != field.name());
+        let widen = field.metadata().get(decode::WIDEN_KEY);
+        Column {
+            column: field.name().clone(),
+            data_type: type_name(field.data_type()),
+            field: original.cloned(),
+            note: widen.map(|_| "some values don't fit this type and stand in extra; `killfeed schema apply` widens it".into()),
+        }
+    });
+    columns.collect()
+}
+
+/// A type in SQL's words.
+pub fn type_name(data_type: &DataType) -> String {
+    match data_type {
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "text".into(),
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView => "binary".into(),
+        DataType::Boolean => "boolean".into(),
+        DataType::Int8 | DataType::Int16 | DataType::Int32 => "int".into(),
+        DataType::Int64 => "bigint".into(),
+        DataType::Float32 => "real".into(),
+        DataType::Float64 => "double".into(),
+        DataType::Date32 => "date".into(),
+        DataType::Timestamp(..) => "timestamp".into(),
+        DataType::List(item) | DataType::LargeList(item) => format!("{}[]", type_name(item.data_type())),
+        DataType::Dictionary(_, value) => type_name(value),
+        DataType::Struct(fields) => {
+            let fields = fields.iter().map(|field| format!("{} {}", field.name(), type_name(field.data_type())));
+            format!("struct({})", fields.collect::<Vec<_>>().join(", "))
+        }
+        other => other.to_string().to_lowercase(),
+    }
+}
+
+/// `SHOW TABLES`.
+pub(crate) async fn tables_batch(engine: &Engine) -> Result<RecordBatch> {
+    let tables = tables(engine).await?;
+    let names: StringArray = tables.iter().map(|table| Some(table.table.as_str())).collect();
+    let rows: UInt64Array = tables.iter().map(|table| Some(table.rows)).collect();
+    let newest: TimestampMicrosecondArray = tables.iter().map(|table| table.newest_us).collect();
+    let columns: [(&str, ArrayRef); 3] = [
+        ("table", Arc::new(names)),
+        ("rows", Arc::new(rows)),
+        ("newest", Arc::new(newest.with_timezone("UTC"))),
+    ];
+    RecordBatch::try_from_iter_with_nullable(columns.map(|(name, column)| (name, column, true)))
+        .map_err(|error| Error::Internal(error.to_string()))
+}
+
+/// `DESCRIBE table`.
+pub(crate) fn columns_batch(snapshot: &Snapshot) -> Result<RecordBatch> {
+    let described = columns(snapshot);
+    let names: StringArray = described.iter().map(|column| Some(column.column.as_str())).collect();
+    let types: StringArray = described.iter().map(|column| Some(column.data_type.as_str())).collect();
+    let notes: StringArray = described.iter().map(|column| column.note.as_deref()).collect();
+    let columns: [(&str, ArrayRef); 3] =
+        [("column", Arc::new(names)), ("type", Arc::new(types)), ("note", Arc::new(notes))];
+    RecordBatch::try_from_iter_with_nullable(columns.map(|(name, column)| (name, column, true)))
+        .map_err(|error| Error::Internal(error.to_string()))
+}

@@ -1,0 +1,413 @@
+//! The engine: takes SQL and who asks, answers with a stream of batches, within the limits.
+//!
+//! Queries are planned and run on threads of their own, with large stacks: a slow query never holds
+//! up HTTP, and a deep expression never overflows. The time limit stands outside of the query, so
+//! that it holds for operators that don't yield, too; a place among the running is given back only
+//! when the query has really ended.
+
+use crate::guard::{self, Asked};
+use crate::personal::Declared;
+use crate::snapshots::Snapshot;
+use crate::answer::Asker;
+use crate::{Answer, Config, Error, Result, catalogue, functions, near};
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::catalog::TableProvider;
+use datafusion::common::{ScalarValue, TableReference};
+use datafusion::config::Dialect;
+use datafusion::dataframe::DataFrame;
+use datafusion::execution::context::SQLOptions;
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::prelude::{SessionConfig, SessionContext};
+use datafusion::sql::parser::Statement;
+use events::schema::SharedRegistry;
+use futures::StreamExt;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+use tables::Store;
+use tokio::runtime::{Handle, Runtime};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+
+/// Who asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Viewer {
+    /// For the query log.
+    pub name: Arc<str>,
+    /// Whether personal fields are shown.
+    pub personal: bool,
+}
+
+impl Viewer {
+    /// The holder of a key.
+    pub fn of(principal: &edge::Principal) -> Self {
+        Self { name: principal.name.clone(), personal: principal.has(edge::Scope::Personal) }
+    }
+}
+
+/// Values for the named placeholders (`$name`) of a statement.
+pub type Parameters = Vec<(String, ScalarValue)>;
+
+/// Answers SQL over the tables of a store. Cheap to clone.
+#[derive(Clone)]
+pub struct Engine(Arc<Inner>);
+
+struct Inner {
+    store: Store,
+    registry: SharedRegistry,
+    config: Config,
+    environment: Arc<RuntimeEnv>,
+    runtime: Option<Runtime>,
+    running: Arc<Semaphore>,
+    waiting: AtomicUsize,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Engine({:?}, {:?})", self.0.store, self.0.config)
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // A runtime can't be waited for inside another one.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Engine {
+    /// An engine over `store`; `registry` says what is personal.
+    ///
+    /// # Errors
+    /// If its threads or its spill directory can't be made.
+    pub fn new(store: Store, registry: SharedRegistry, config: Config) -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(config.threads.max(1))
+            .thread_stack_size(config.stack_bytes)
+            .thread_name("killfeed-query")
+            .enable_all()
+            .build()
+            .map_err(|error| Error::Internal(format!("threads for queries can't be made: {error}")))?;
+        let disk = match &config.spill_dir {
+            None => DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled),
+            Some(dir) => {
+                std::fs::create_dir_all(dir)
+                    .map_err(|error| Error::Internal(format!("spill directory {}: {error}", dir.display())))?;
+                DiskManagerBuilder::default()
+                    .with_mode(DiskManagerMode::Directories(vec![dir.clone()]))
+                    .with_max_temp_directory_size(config.spill_bytes)
+            }
+        };
+        const CONSUMERS_NAMED: NonZeroUsize = NonZeroUsize::MIN;
+        let pool = TrackConsumersPool::new(FairSpillPool::new(config.memory_bytes), CONSUMERS_NAMED);
+        let environment = RuntimeEnvBuilder::new()
+            .with_memory_pool(Arc::new(pool))
+            .with_disk_manager_builder(disk)
+            .build_arc()
+            .map_err(|error| Error::Internal(error.to_string()))?;
+        Ok(Self(Arc::new(Inner {
+            store,
+            registry,
+            running: Arc::new(Semaphore::new(config.running_max.max(1))),
+            waiting: AtomicUsize::new(0),
+            config,
+            environment,
+            runtime: Some(runtime),
+        })))
+    }
+
+    /// The store that it reads.
+    pub fn store(&self) -> &Store {
+        &self.0.store
+    }
+
+    /// Its limits.
+    pub fn config(&self) -> &Config {
+        &self.0.config
+    }
+
+    /// Starts a query; the answer's rows are computed as they are taken.
+    ///
+    /// # Errors
+    /// Anything that is found before the first row: SQL that is wrong or not allowed, a table that
+    /// isn't there, no place to run, the time limit. What goes wrong later comes in the stream.
+    pub async fn query(&self, sql: &str, parameters: Parameters, viewer: &Viewer) -> Result<Answer> {
+        let started = Instant::now();
+        let answer = self.start(sql, parameters, viewer, started).await;
+        if let Err(error) = &answer {
+            metrics::counter!("killfeed_queries_errors_total", "kind" => error.kind()).increment(1);
+            tracing::info!(principal = %viewer.name, sql_bytes = sql.len(), ms = millis(started), %error, "query refused");
+        }
+        answer
+    }
+
+    async fn start(&self, sql: &str, parameters: Parameters, viewer: &Viewer, started: Instant) -> Result<Answer> {
+        let config = &self.0.config;
+        guard::check_text(sql, config)?;
+        let deadline = tokio::time::Instant::from_std(started) + config.time_limit;
+        let permit = self.turn(deadline).await?;
+        let (head_sender, head) = oneshot::channel();
+        let (rows, receiver) = mpsc::channel(2);
+        let run = Run { engine: self.clone(), sql: sql.to_owned(), parameters, viewer: viewer.clone(), permit };
+        let task = self.runtime()?.spawn(async move {
+            // The asker learns of a time-out by their own clock.
+            tokio::time::timeout_at(deadline, run.drive(head_sender, rows)).await.unwrap_or_default();
+        });
+        let limit = config.time_limit;
+        let answer = tokio::time::timeout_at(deadline, head).await;
+        let (schema, warnings) = match answer {
+            Err(_) => {
+                task.abort();
+                return Err(Error::Time(limit));
+            }
+            Ok(Ok(head)) => head?,
+            Ok(Err(_)) => return Err(died(task).await),
+        };
+        metrics::counter!("killfeed_queries_total").increment(1);
+        let asked = Asker { name: viewer.name.clone(), sql_bytes: sql.len(), started, deadline, limit };
+        Ok(Answer::new(schema, warnings, receiver, task, asked))
+    }
+
+    /// Waits for a place among the running.
+    async fn turn(&self, deadline: tokio::time::Instant) -> Result<OwnedSemaphorePermit> {
+        if let Ok(permit) = Arc::clone(&self.0.running).try_acquire_owned() {
+            return Ok(permit);
+        }
+        let config = &self.0.config;
+        let busy = || Error::Busy { running: config.running_max, waiting: config.waiting_max };
+        let before = self.0.waiting.fetch_add(1, Ordering::SeqCst);
+        let waiting = Waiting(&self.0.waiting);
+        if before >= config.waiting_max {
+            return Err(busy());
+        }
+        let turn = tokio::time::timeout_at(deadline, Arc::clone(&self.0.running).acquire_owned()).await;
+        drop(waiting);
+        turn.map_err(|_| busy())?.map_err(|error| Error::Internal(error.to_string()))
+    }
+
+    pub(crate) fn runtime(&self) -> Result<&Handle> {
+        let runtime = self.0.runtime.as_ref().map(Runtime::handle);
+        runtime.ok_or_else(|| Error::Internal("the engine has stopped".into()))
+    }
+
+    /// A session that knows no table yet.
+    pub(crate) fn session(&self) -> SessionContext {
+        let mut settings = SessionConfig::new()
+            .with_information_schema(false)
+            .with_create_default_catalog_and_schema(true)
+            .with_target_partitions(self.0.config.threads.max(1))
+            .with_default_catalog_and_schema("killfeed", "public");
+        let options = settings.options_mut();
+        options.sql_parser.dialect = Dialect::PostgreSQL;
+        options.explain.logical_plan_only = true;
+        options.execution.time_zone = Some("UTC".into());
+        options.execution.parquet.pushdown_filters = true;
+        options.execution.parquet.reorder_filters = true;
+        let builder = SessionStateBuilder::new()
+            .with_config(settings)
+            .with_runtime_env(self.0.environment.clone())
+            .with_default_features();
+        SessionContext::new_with_state(functions::restrict(builder).build())
+    }
+
+    /// The newest snapshot of a table.
+    pub(crate) async fn snapshot(&self, name: &str, context: &SessionContext) -> Result<Option<Snapshot>> {
+        if !is_name(name) {
+            return Ok(None);
+        }
+        Snapshot::newest(&self.0.store, name, context).await
+    }
+
+    fn failed(&self, error: &datafusion::error::DataFusionError) -> Error {
+        Error::of_datafusion(error, self.0.config.memory_bytes)
+    }
+
+    pub(crate) fn classify_failure(&self, error: &datafusion::error::DataFusionError) -> Error {
+        self.failed(error)
+    }
+
+    /// A table for this viewer, with what is personal hidden where it must be.
+    pub(crate) fn visible(&self, snapshot: &Snapshot, viewer: &Viewer) -> Result<Arc<dyn TableProvider>> {
+        if viewer.personal {
+            return Ok(snapshot.whole());
+        }
+        snapshot.without_personal(&Declared::of(&self.0.registry.current()))
+    }
+
+    /// The error for a table that isn't there.
+    pub(crate) async fn no_table(&self, name: &str) -> Error {
+        let names = self.0.store.table_names().await.unwrap_or_default();
+        Error::NoTable { table: name.to_owned(), near: near::clause(name, &names) }
+    }
+}
+
+/// Counts one who waits, for as long as it lives.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+type Head = Result<(SchemaRef, Vec<String>)>;
+
+/// What a running query sends.
+pub(crate) enum Rows {
+    /// More rows.
+    Batch(RecordBatch),
+    /// It failed.
+    Failed(Error),
+    /// All rows were sent. A query that ends without saying so was stopped, or panicked.
+    End,
+}
+
+/// One query on its way.
+struct Run {
+    engine: Engine,
+    sql: String,
+    parameters: Parameters,
+    viewer: Viewer,
+    permit: OwnedSemaphorePermit,
+}
+
+impl Run {
+    async fn drive(self, head: oneshot::Sender<Head>, rows: mpsc::Sender<Rows>) {
+        let (frame, warnings) = match self.plan().await {
+            Ok(planned) => planned,
+            Err(error) => {
+                head.send(Err(error)).unwrap_or_default();
+                return;
+            }
+        };
+        let mut stream = match frame.execute_stream().await {
+            Ok(stream) => stream,
+            Err(error) => {
+                head.send(Err(self.engine.failed(&error))).unwrap_or_default();
+                return;
+            }
+        };
+        if head.send(Ok((stream.schema(), warnings))).is_err() {
+            return;
+        }
+        let limit = self.engine.0.config.rows_max;
+        let mut count = 0;
+        while let Some(batch) = stream.next().await {
+            count += batch.as_ref().map_or(0, RecordBatch::num_rows);
+            let message = match batch {
+                Err(error) => Rows::Failed(self.engine.failed(&error)),
+                Ok(_) if count > limit => Rows::Failed(Error::Rows(limit)),
+                Ok(batch) => Rows::Batch(batch),
+            };
+            let is_last = matches!(message, Rows::Failed(_));
+            if rows.send(message).await.is_err() || is_last {
+                return;
+            }
+        }
+        drop(stream);
+        rows.send(Rows::End).await.unwrap_or_default();
+        drop(self.permit);
+    }
+
+    async fn plan(&self) -> Result<(DataFrame, Vec<String>)> {
+        let context = self.engine.session();
+        let state = context.state();
+        let failed = |error| self.engine.failed(&error);
+        let statement = state.sql_to_statement(&self.sql, &Dialect::PostgreSQL).map_err(failed)?;
+        match guard::classify(statement)? {
+            Asked::Rows(statement) => self.plan_rows(&context, *statement).await,
+            Asked::Tables => {
+                let batch = catalogue::tables_batch(&self.engine).await?;
+                Ok((context.read_batch(batch).map_err(failed)?, Vec::new()))
+            }
+            Asked::Columns(table) => {
+                let Some(snapshot) = self.engine.snapshot(&table, &context).await? else {
+                    return Err(self.engine.no_table(&table).await);
+                };
+                let batch = catalogue::columns_batch(&snapshot)?;
+                Ok((context.read_batch(batch).map_err(failed)?, Vec::new()))
+            }
+        }
+    }
+
+    async fn plan_rows(&self, context: &SessionContext, statement: Statement) -> Result<(DataFrame, Vec<String>)> {
+        let failed = |error| self.engine.failed(&error);
+        let references = context.state().resolve_table_references(&statement).map_err(failed)?;
+        let mut narrow = Vec::new();
+        for reference in references {
+            let name = match &reference {
+                TableReference::Bare { table } => table.clone(),
+                TableReference::Partial { schema, table } if schema.as_ref() == "public" => table.clone(),
+                other => return Err(self.engine.no_table(&other.to_string()).await),
+            };
+            if context.table_exist(name.as_ref()).map_err(failed)? || context.table_function(&name).is_ok() {
+                continue;
+            }
+            let Some(snapshot) = self.engine.snapshot(&name, context).await? else {
+                return Err(self.engine.no_table(&name).await);
+            };
+            narrow.extend(snapshot.narrow_columns().into_iter().map(|column| (name.to_string(), column)));
+            let provider = self.engine.visible(&snapshot, &self.viewer)?;
+            context.register_table(TableReference::bare(name.as_ref()), provider).map_err(failed)?;
+        }
+        let is_explain = matches!(statement, Statement::Explain(_));
+        let plan = context.state().statement_to_plan(statement).await.map_err(failed)?;
+        let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+        options.verify_plan(&plan).map_err(failed)?;
+        let plan = if self.parameters.is_empty() {
+            plan
+        } else {
+            plan.with_param_values(self.parameters.clone()).map_err(failed)?
+        };
+        let warnings = narrow_warnings(&plan, narrow);
+        let frame = DataFrame::new(context.state(), plan);
+        if is_explain {
+            return Ok((frame, warnings));
+        }
+        // One row past the limit is enough to know that it is passed.
+        let frame = frame.limit(0, Some(self.engine.0.config.rows_max.saturating_add(1))).map_err(failed)?;
+        Ok((frame, warnings))
+    }
+}
+
+/// A warning for each narrow column that the plan reads.
+fn narrow_warnings(plan: &datafusion::logical_expr::LogicalPlan, narrow: Vec<(String, String)>) -> Vec<String> {
+    if narrow.is_empty() {
+        return Vec::new();
+    }
+    let text = plan.display_indent().to_string();
+    let read = narrow.into_iter().filter(|(_, column)| text.contains(column.as_str()));
+    read.map(|(table, column)| {
+        format!("{table}.{column}: some values don't fit its type and stand in extra; `killfeed schema apply` widens it")
+    })
+    .collect()
+}
+
+/// Tables are named in lower case, digits and `_`; anything else can't name one, and never reaches
+/// the store.
+fn is_name(name: &str) -> bool {
+    !name.is_empty() && name.len() <= 255 && name.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'_')
+}
+
+/// Why a query ended without an answer: a panic, which it alone felt.
+pub(crate) async fn died(task: tokio::task::JoinHandle<()>) -> Error {
+    match task.await {
+        Err(error) if error.is_panic() => {
+            let panic = error.into_panic();
+            let said = panic.downcast_ref::<String>().map(String::as_str);
+            let said = said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic");
+            Error::Internal(said.lines().next().unwrap_or_default().to_owned())
+        }
+        _ => Error::Internal("it ended without an answer".into()),
+    }
+}
+
+pub(crate) fn millis(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,119 @@
+//! What is looked at before a parser or planner touches somebody else's SQL: its length, its
+//! tokens, its nesting; and afterwards, what kind of statement it is.
+//!
+//! Parser, planner and the destructors of their trees recurse, and a stack that overflows takes the
+//! whole process with it. So the number of tokens bounds how deep any tree can get, and queries run
+//! on threads whose stack is large enough for that depth (see [`crate::Config`]).
+
+use crate::{Config, Error, Result};
+use datafusion::sql::parser::Statement;
+use datafusion::sql::sqlparser::ast::{ObjectName, Statement as Sql};
+use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::keywords::Keyword;
+use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
+
+/// What a statement asks for.
+#[derive(Debug)]
+pub(crate) enum Asked {
+    /// Rows, by this statement.
+    Rows(Box<Statement>),
+    /// The list of tables.
+    Tables,
+    /// The columns of a table.
+    Columns(String),
+}
+
+/// Checks the text of a statement against the limits.
+///
+/// # Errors
+/// Names the limit that it passes.
+pub(crate) fn check_text(sql: &str, config: &Config) -> Result<()> {
+    let refuse = |what: &str, found: usize, limit: usize| {
+        Err(Error::Refused(format!("the SQL has {found} {what}; the limit is {limit}")))
+    };
+    if sql.len() > config.sql_bytes_max {
+        return refuse("bytes", sql.len(), config.sql_bytes_max);
+    }
+    let tokens = Tokenizer::new(&GenericDialect {}, sql)
+        .tokenize()
+        .map_err(|error| Error::Refused(format!("the SQL can't be read: {error}")))?;
+    let (mut count, mut depth, mut deepest) = (0_usize, 0_usize, 0_usize);
+    for token in &tokens {
+        match token {
+            Token::Whitespace(_) => continue,
+            Token::LParen | Token::LBracket | Token::LBrace => depth += 1,
+            Token::RParen | Token::RBracket | Token::RBrace => depth = depth.saturating_sub(1),
+            Token::Word(word) if word.keyword == Keyword::CASE => depth += 1,
+            Token::Word(word) if word.keyword == Keyword::END => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        count += 1;
+        deepest = deepest.max(depth);
+    }
+    if count == 0 {
+        return Err(Error::Refused("the SQL is empty".into()));
+    }
+    if count > config.tokens_max {
+        return refuse("words and signs", count, config.tokens_max);
+    }
+    if deepest > config.depth_max {
+        return refuse("levels of nesting", deepest, config.depth_max);
+    }
+    Ok(())
+}
+
+/// What a parsed statement asks for, if that is allowed.
+///
+/// # Errors
+/// Names what isn't allowed.
+pub(crate) fn classify(statement: Statement) -> Result<Asked> {
+    let refuse = |what: &str| {
+        Err(Error::Refused(format!("{what} is not allowed: queries only read (SELECT, WITH, VALUES, EXPLAIN, SHOW TABLES, DESCRIBE)")))
+    };
+    match statement {
+        Statement::Statement(sql) => match *sql {
+            Sql::Query(_) => Ok(Asked::Rows(Box::new(Statement::Statement(sql)))),
+            Sql::ShowTables { show_options, .. } => match show_options.filter_position {
+                None => Ok(Asked::Tables),
+                Some(_) => refuse("a filter on SHOW TABLES"),
+            },
+            Sql::ShowColumns { show_options, .. } => {
+                let table = show_options.show_in.and_then(|within| within.parent_name);
+                table.map_or_else(|| refuse("SHOW COLUMNS without a table"), |name| Ok(Asked::Columns(bare(&name))))
+            }
+            Sql::ExplainTable { table_name, .. } => Ok(Asked::Columns(bare(&table_name))),
+            other => refuse(&first_words(&other.to_string())),
+        },
+        Statement::Explain(explain) => {
+            let options = &explain.options;
+            if options.analyze {
+                return refuse("EXPLAIN ANALYZE");
+            }
+            if options.verbose || options.format.is_some() {
+                return refuse("EXPLAIN with VERBOSE or FORMAT");
+            }
+            match explain.statement.as_ref() {
+                Statement::Statement(sql) if matches!(**sql, Sql::Query(_)) => {
+                    Ok(Asked::Rows(Box::new(Statement::Explain(explain))))
+                }
+                other => refuse(&format!("EXPLAIN of {}", first_words(&other.to_string()))),
+            }
+        }
+        Statement::CreateExternalTable(_) => refuse("CREATE EXTERNAL TABLE"),
+        Statement::CopyTo(_) => refuse("COPY"),
+        Statement::Reset(_) => refuse("RESET"),
+    }
+}
+
+fn bare(name: &ObjectName) -> String {
+    let last = name.0.last().and_then(|part| part.as_ident());
+    last.map_or_else(|| name.to_string(), |ident| match ident.quote_style {
+        Some(_) => ident.value.clone(),
+        None => ident.value.to_lowercase(),
+    })
+}
+
+fn first_words(statement: &str) -> String {
+    let words = statement.split_whitespace().take(2);
+    words.filter(|word| word.chars().all(|c| c.is_ascii_uppercase())).collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,203 @@
+//! Questions over HTTP: `/v1/sql`, `/v1/reports`, `/v1/tables`, `/v1/audit`.
+//!
+//! The first part of an answer is held back until it is large enough or whole, so that an error
+//! found by then has a status of its own. Later errors break the connection off: an answer that
+//! ends as HTTP says it should is a whole one, in every format.
+
+use crate::audit::Books;
+use crate::engine::Viewer;
+use crate::format::{Encoder, Format};
+use crate::{Answer, Engine, Error, Parameters, catalogue, reports};
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::response::{IntoResponse, Json, Response};
+use axum::routing::{get, post};
+use bytes::Bytes;
+use edge::{Keys, Problem, Scope};
+use futures::stream;
+use ::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+/// Bytes of an answer that are held back at first.
+const HELD_BACK: usize = 256 << 10;
+/// Header of an answer whose values need a word of warning; one for each.
+pub const WARNING: HeaderName = HeaderName::from_static("killfeed-warning");
+
+#[derive(Debug, Clone)]
+struct Shared {
+    engine: Engine,
+    keys: Keys,
+    books: Books,
+}
+
+/// The routes of the query role. `books` is what the audit reads beside the tables.
+pub fn router(engine: Engine, keys: Keys, books: Books) -> Router {
+    // JSON may write each byte of the SQL as six.
+    let body_max = engine.config().sql_bytes_max * 6 + 1_024;
+    Router::new()
+        .route("/v1/sql", post(sql))
+        .route("/v1/reports", get(list_reports))
+        .route("/v1/reports/{name}", get(get_report).post(post_report))
+        .route("/v1/tables", get(list_tables))
+        .route("/v1/audit", get(audit))
+        .layer(DefaultBodyLimit::max(body_max))
+        .with_state(Shared { engine, keys, books })
+}
+
+type Answered = Result<Response, Problem>;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Question {
+    sql: String,
+}
+
+async fn sql(State(shared): State<Shared>, headers: HeaderMap, body: Result<Bytes, axum::extract::rejection::BytesRejection>) -> Answered {
+    let viewer = viewer(&shared, &headers)?;
+    let body = body.map_err(|error| Problem::new(error.status(), error.body_text()))?;
+    let sql = question(&headers, &body)?;
+    answer(&shared.engine, &headers, &sql, Vec::new(), &viewer).await
+}
+
+fn viewer(shared: &Shared, headers: &HeaderMap) -> Result<Viewer, Problem> {
+    Ok(Viewer::of(&shared.keys.authorize(headers, Scope::Query)?))
+}
+
+fn question(headers: &HeaderMap, body: &[u8]) -> Result<String, Problem> {
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    match content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
+        "application/json" => serde_json::from_slice::<Question>(body)
+            .map(|question| question.sql)
+            .map_err(|error| Problem::bad_request(format!("the body must be {{\"sql\": \"...\"}}: {error}"))),
+        "text/plain" | "application/sql" | "" => String::from_utf8(body.to_vec())
+            .map_err(|_| Problem::bad_request("the body is no UTF-8")),
+        other => Err(Problem::unsupported_media_type(format!(
+            "content type {other:?} is neither application/json ({{\"sql\": \"...\"}}) nor text/plain"
+        ))),
+    }
+}
+
+async fn list_reports(State(shared): State<Shared>, headers: HeaderMap) -> Answered {
+    viewer(&shared, &headers)?;
+    let reports: Vec<_> = reports::all().values().collect();
+    Ok(Json(reports).into_response())
+}
+
+async fn get_report(
+    State(shared): State<Shared>,
+    Path(name): Path<String>,
+    Query(given): Query<Vec<(String, String)>>,
+    headers: HeaderMap,
+) -> Answered {
+    run_report(&shared, &name, &given, &headers).await
+}
+
+/// Parameters as a JSON object, or in the query, or both.
+async fn post_report(
+    State(shared): State<Shared>,
+    Path(name): Path<String>,
+    Query(mut given): Query<Vec<(String, String)>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Answered {
+    if !body.is_empty() {
+        let object: BTreeMap<String, serde_json::Value> = serde_json::from_slice(&body)
+            .map_err(|error| Problem::bad_request(format!("the body must be an object of parameters: {error}")))?;
+        given.extend(object.into_iter().map(|(name, value)| match value {
+            serde_json::Value::String(text) => (name, text),
+            other => (name, other.to_string()),
+        }));
+    }
+    run_report(&shared, &name, &given, &headers).await
+}
+
+async fn run_report(shared: &Shared, name: &str, given: &[(String, String)], headers: &HeaderMap) -> Answered {
+    let viewer = viewer(shared, headers)?;
+    let report = reports::find(name).map_err(|error| error.to_problem())?;
+    let parameters = report.bind(given).map_err(|error| error.to_problem())?;
+    answer(&shared.engine, headers, &report.sql, parameters, &viewer).await
+}
+
+async fn list_tables(State(shared): State<Shared>, headers: HeaderMap) -> Answered {
+    viewer(&shared, &headers)?;
+    let tables = catalogue::tables(&shared.engine).await.map_err(|error| error.to_problem())?;
+    Ok(Json(tables).into_response())
+}
+
+/// Whoever may query or administer may look at the books.
+async fn audit(State(shared): State<Shared>, headers: HeaderMap) -> Answered {
+    if let Err(problem) = shared.keys.authorize(&headers, Scope::Query) {
+        if problem.status != StatusCode::FORBIDDEN {
+            return Err(problem);
+        }
+        shared.keys.authorize(&headers, Scope::Admin)?;
+    }
+    let audit = crate::audit::audit(&shared.engine, &shared.books).await.map_err(|error| error.to_problem())?;
+    Ok(Json(audit).into_response())
+}
+
+async fn answer(engine: &Engine, headers: &HeaderMap, sql: &str, parameters: Parameters, viewer: &Viewer) -> Answered {
+    let accept = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let accept = accept.collect::<Vec<_>>().join(",");
+    let format = Format::accepted(Some(&accept)).ok_or_else(|| {
+        let known = Format::ALL.map(Format::media_type).join(", ");
+        Problem::new(StatusCode::NOT_ACCEPTABLE, format!("{accept:?} accepts none of {known}"))
+    })?;
+    let problem = |error: Error| error.to_problem();
+    let mut answer = engine.query(sql, parameters, viewer).await.map_err(problem)?;
+    let mut encoder = Encoder::new(format, answer.schema()).map_err(problem)?;
+    let mut held = Vec::new();
+    let mut rest = None;
+    loop {
+        match answer.next().await {
+            Some(batch) => held.extend(encoder.rows(&batch.map_err(problem)?).map_err(problem)?),
+            None => {
+                held.extend(encoder.finish().map_err(problem)?);
+                break;
+            }
+        }
+        if held.len() >= HELD_BACK {
+            rest = Some((encoder, answer.warnings().to_vec()));
+            break;
+        }
+    }
+    let warnings = rest.as_ref().map_or_else(|| answer.warnings().to_vec(), |(_, warnings)| warnings.clone());
+    let body = match rest {
+        None => Body::from(held),
+        Some((encoder, _)) => streamed(held, encoder, answer),
+    };
+    let mut response = Response::new(body);
+    let media_type = match format {
+        Format::Csv => "text/csv; charset=utf-8; header=present",
+        Format::Table => "text/plain; charset=utf-8",
+        other => other.media_type(),
+    };
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+    for warning in warnings {
+        if let Ok(value) = HeaderValue::from_str(&warning) {
+            response.headers_mut().append(WARNING, value);
+        }
+    }
+    Ok(response)
+}
+
+/// The held back part first, then batch by batch as the client takes them.
+fn streamed(held: Vec<u8>, encoder: Encoder, answer: Answer) -> Body {
+    let state = (Some(held), Some(encoder), answer);
+    Body::from_stream(stream::unfold(state, async |(held, encoder, mut answer)| {
+        if let Some(held) = held {
+            return Some((Ok::<_, Error>(Bytes::from(held)), (None, encoder, answer)));
+        }
+        let mut encoder = encoder?;
+        match answer.next().await {
+            Some(Ok(batch)) => match encoder.rows(&batch) {
+                Ok(bytes) => Some((Ok(bytes.into()), (None, Some(encoder), answer))),
+                Err(error) => Some((Err(error), (None, None, answer))),
+            },
+            Some(Err(error)) => Some((Err(error), (None, None, answer))),
+            None => Some((encoder.finish().map(Bytes::from), (None, None, answer))),
+        }
+    }))
+}

@@ -1,0 +1,148 @@
+//! Tables as a query sees them: the newest snapshot of each table that it names, with what is
+//! personal hidden from those who may not see it.
+
+use crate::mask::{Hide, Mask};
+use crate::personal::{Declared, Personal, Rule};
+use crate::{Error, Result};
+use datafusion::arrow::datatypes::{Schema, SchemaRef};
+use datafusion::catalog::TableProvider;
+use datafusion::common::{Column, ScalarValue};
+use datafusion::logical_expr::{Expr, LogicalPlanBuilder, UNNAMED_TABLE, lit};
+use datafusion::prelude::{SessionContext, when};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tables::{DEAD_LETTERS, DeltaTable, Store};
+
+/// A table, pinned at its newest version.
+#[derive(Debug, Clone)]
+pub(crate) struct Snapshot {
+    pub(crate) name: String,
+    pub(crate) table: DeltaTable,
+    provider: Arc<dyn TableProvider>,
+}
+
+impl Snapshot {
+    /// The newest version of the table; `None` if there is no such table.
+    pub(crate) async fn newest(store: &Store, name: &str, context: &SessionContext) -> Result<Option<Self>> {
+        let Some(table) = store.load(name).await? else { return Ok(None) };
+        let snapshot = table.snapshot().map_err(tables::Error::from)?.snapshot().clone();
+        let provider = table
+            .table_provider()
+            .with_eager_snapshot(snapshot)
+            .with_session(Arc::new(context.state()))
+            .build()
+            .await
+            .map_err(|error| Error::of_datafusion(&error, 0))?;
+        Ok(Some(Self { name: name.to_owned(), table, provider: Arc::new(provider) }))
+    }
+
+    pub(crate) fn schema(&self) -> SchemaRef {
+        self.provider.schema()
+    }
+
+    /// Columns whose values partly stand in `extra` because their type is too narrow for them.
+    pub(crate) fn narrow_columns(&self) -> Vec<String> {
+        fn collect(schema: &Schema, found: &mut Vec<String>) {
+            let narrow = schema.fields().iter().filter(|field| field.metadata().contains_key(decode::WIDEN_KEY));
+            found.extend(narrow.map(|field| field.name().clone()));
+        }
+        let mut found = Vec::new();
+        collect(&self.schema(), &mut found);
+        found
+    }
+
+    /// All of it, for those who may see it.
+    pub(crate) fn whole(&self) -> Arc<dyn TableProvider> {
+        self.provider.clone()
+    }
+
+    /// It with what is personal read as NULL.
+    pub(crate) fn without_personal(&self, declared: &Declared) -> Result<Arc<dyn TableProvider>> {
+        let hidden = if self.name == DEAD_LETTERS {
+            dead_letters(declared.types())
+        } else {
+            let Some(personal) = declared.table(&self.name) else { return Ok(self.whole()) };
+            event_table(personal, &self.schema())
+        };
+        if hidden.is_empty() {
+            return Ok(self.whole());
+        }
+        let schema = self.schema();
+        let columns = schema.fields().iter().map(|field| {
+            let name = field.name();
+            match hidden.get(name.as_str()) {
+                None => Ok(Expr::Column(Column::from_name(name))),
+                Some(hidden) => hidden.of(name, field.data_type()).map(|value| value.alias(name)),
+            }
+        });
+        let plan = columns.collect::<Result<Vec<_>, _>>().and_then(|columns| {
+            let source = datafusion::datasource::provider_as_source(self.provider.clone());
+            LogicalPlanBuilder::scan(UNNAMED_TABLE, source, None)?.project(columns)?.build()
+        });
+        let plan = plan.map_err(|error| Error::of_datafusion(&error, 0))?;
+        Ok(Arc::new(datafusion::datasource::ViewTable::new(plan, None)))
+    }
+}
+
+/// What becomes of a column.
+enum Hidden {
+    Null,
+    By(Hide),
+    /// NULL where the condition on the row's type holds.
+    NullIf(Expr),
+    /// By a function that also looks at the row's type.
+    ByType(Hide),
+}
+
+impl Hidden {
+    fn of(&self, column: &str, data_type: &datafusion::arrow::datatypes::DataType) -> datafusion::common::Result<Expr> {
+        let value = Expr::Column(Column::from_name(column));
+        let null = || Ok::<_, datafusion::error::DataFusionError>(lit(ScalarValue::try_new_null(data_type)?));
+        match self {
+            Self::Null => null(),
+            Self::By(hide) => Ok(Mask::function(hide.clone()).call(vec![value])),
+            Self::NullIf(condition) => when(condition.clone(), null()?).otherwise(value),
+            Self::ByType(hide) => {
+                Ok(Mask::function(hide.clone()).call(vec![value, Expr::Column(Column::from_name("type"))]))
+            }
+        }
+    }
+}
+
+fn event_table(personal: &Personal, schema: &Schema) -> BTreeMap<String, Hidden> {
+    let rules = personal.rules(schema).into_iter();
+    let hidden = rules.map(|(column, rule)| {
+        let hidden = match rule {
+            Rule::Null => Hidden::Null,
+            Rule::Fields(paths) => Hidden::By(Hide::Fields(paths)),
+            Rule::Extra => Hidden::By(Hide::Extra(personal.clone())),
+        };
+        (column, hidden)
+    });
+    hidden.collect()
+}
+
+/// Dead letters keep payloads whole, so that of a type with anything personal all of it is hidden,
+/// the detail too, which may quote it; as is a payload of which nobody knows the type.
+fn dead_letters(types: &BTreeMap<String, Personal>) -> BTreeMap<String, Hidden> {
+    let mut hidden = BTreeMap::new();
+    if types.is_empty() {
+        return hidden;
+    }
+    let is_type = |those: Vec<&String>| {
+        let kind = Expr::Column(Column::from_name("type"));
+        kind.clone().is_null().or(kind.in_list(those.into_iter().map(|kind| lit(kind.as_str())).collect(), false))
+    };
+    for column in ["payload", "detail"] {
+        hidden.insert(column.to_owned(), Hidden::NullIf(is_type(types.keys().collect())));
+    }
+    for column in ["game_id", "player_id", "source"] {
+        let those: Vec<&String> =
+            types.iter().filter(|(_, personal)| personal.columns.contains(column)).map(|(kind, _)| kind).collect();
+        if !those.is_empty() {
+            hidden.insert(column.to_owned(), Hidden::NullIf(is_type(those)));
+        }
+    }
+    hidden.insert("headers".to_owned(), Hidden::ByType(Hide::Headers(Arc::new(types.clone()))));
+    hidden
+}
