@@ -2,12 +2,15 @@
 
 use crate::snapshots::Snapshot;
 use crate::{Engine, Error, Result};
-use datafusion::arrow::array::{ArrayRef, RecordBatch, StringArray, TimestampMicrosecondArray, UInt64Array};
+use datafusion::arrow::array::{ArrayRef, RecordBatch, StringArray, TimestampMicrosecondArray, Int64Array};
 use datafusion::arrow::datatypes::DataType;
 use datafusion::functions_aggregate::expr_fn::max;
 use datafusion::prelude::col;
 use serde::Serialize;
 use std::sync::Arc;
+
+/// The catalogue as a table of its own, with the columns `table`, `rows` and `newest`.
+pub const TABLE: &str = "killfeed_tables";
 
 /// A table as the catalogue shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -117,11 +120,11 @@ pub fn type_name(data_type: &DataType) -> String {
     }
 }
 
-/// `SHOW TABLES`.
+/// [`TABLE`], and the answer to `SHOW TABLES`.
 pub(crate) async fn tables_batch(engine: &Engine) -> Result<RecordBatch> {
     let tables = tables(engine).await?;
     let names: StringArray = tables.iter().map(|table| Some(table.table.as_str())).collect();
-    let rows: UInt64Array = tables.iter().map(|table| Some(table.rows)).collect();
+    let rows: Int64Array = tables.iter().map(|table| i64::try_from(table.rows).ok()).collect();
     let newest: TimestampMicrosecondArray = tables.iter().map(|table| table.newest_us).collect();
     let columns: [(&str, ArrayRef); 3] = [
         ("table", Arc::new(names)),

@@ -349,6 +349,11 @@ impl Run {
             if context.table_exist(name.as_ref()).map_err(failed)? || context.table_function(&name).is_ok() {
                 continue;
             }
+            if name == catalogue::TABLE {
+                let batch = catalogue::tables_batch(&self.engine).await?;
+                context.register_batch(catalogue::TABLE, batch).map_err(failed)?;
+                continue;
+            }
             let Some(snapshot) = self.engine.snapshot(&name, context).await? else {
                 return Err(self.engine.no_table(&name).await);
             };

@@ -9,6 +9,7 @@ use datafusion::arrow::datatypes::{DataType, Field};
 use datafusion::common::{DataFusionError, Result as DfResult};
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
 use decode::snake_case;
+use events::headers::DEAD_DETAIL;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
@@ -118,8 +119,8 @@ pub(crate) fn hide_headers(headers: &str, personal: &Personal) -> Option<String>
     let object = value.as_object_mut()?;
     object.retain(|name, _| {
         let attribute = name.strip_prefix("ce_").unwrap_or(name);
-        // A client's partition key may be any of the others.
-        attribute != "partitionkey" && !personal.attributes.contains(attribute)
+        // A client's partition key may be any of the others; the detail may quote the payload.
+        attribute != "partitionkey" && name != DEAD_DETAIL && !personal.attributes.contains(attribute)
     });
     Some(value.to_string())
 }

@@ -1,8 +1,9 @@
-//! The ledger as a whole: the table `killfeed_ledger`, and what sinks have not carried there yet.
+//! The ledger as a whole: the table `killfeed_ledger`, whose column `detail` holds each entry as it
+//! was written, and what sinks have not carried there yet.
 
 use super::Books;
 use super::cut::{Key, Positions};
-use crate::{Engine, Error, Result};
+use crate::{Engine, Result};
 use datafusion::arrow::array::AsArray;
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::DataType;
@@ -74,6 +75,8 @@ pub(crate) struct Entries {
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     pub(crate) partitions: BTreeMap<Key, Entries>,
+    /// Records and rows that are no entries, a sentence each.
+    pub(crate) problems: Vec<String>,
     seen: HashSet<String>,
 }
 
@@ -107,17 +110,19 @@ impl Ledger {
 /// Reads the table, then the topics from where the table ends, which `positions` said before.
 pub(crate) async fn read(engine: &Engine, books: &Books, positions: &Positions) -> Result<Ledger> {
     let mut ledger = Ledger::default();
-    let wrong = |detail: String| Error::Internal(format!("table {LEDGER}: {detail}"));
     let context = engine.session();
     if let Some(snapshot) = engine.snapshot(LEDGER, &context).await? {
         let failed = |error| engine.classify_failure(&error);
-        let frame = context.read_table(snapshot.whole()).and_then(|frame| frame.select_columns(&["entry"]));
+        let frame = context.read_table(snapshot.whole()).and_then(|frame| frame.select_columns(&["detail"]));
         let mut batches = frame.map_err(failed)?.execute_stream().await.map_err(failed)?;
         while let Some(batch) = batches.next().await {
             let batch = batch.map_err(failed)?;
-            let texts = cast(batch.column(0), &DataType::Utf8).map_err(|error| wrong(error.to_string()))?;
-            for text in texts.as_string::<i32>().iter().flatten() {
-                ledger.add(Entry::from_payload(text.as_bytes()).map_err(|error| wrong(error.to_string()))?);
+            let texts = cast(batch.column(0), &DataType::Utf8).map_err(|error| failed(error.into()))?;
+            for text in texts.as_string::<i32>() {
+                match Entry::from_payload(text.unwrap_or_default().as_bytes()) {
+                    Ok(entry) => ledger.add(entry),
+                    Err(error) => ledger.problems.push(format!("table {LEDGER} has a row that is no entry: {error}")),
+                }
             }
         }
     }
@@ -125,8 +130,10 @@ pub(crate) async fn read(engine: &Engine, books: &Books, positions: &Positions) 
         let topic = TopicPartition::new(format!("{}.ledger", key.stream), key.partition);
         each(books.log.as_ref(), &topic, partition.ledger, async |record| {
             let payload = record.payload.as_deref().unwrap_or_default();
-            let wrong = |error| Error::Internal(format!("{topic}: record {} is no entry: {error}", record.offset));
-            ledger.add(Entry::from_payload(payload).map_err(wrong)?);
+            match Entry::from_payload(payload) {
+                Ok(entry) => ledger.add(entry),
+                Err(error) => ledger.problems.push(format!("record {} of {topic} is no entry: {error}", record.offset)),
+            }
             Ok(true)
         })
         .await?;

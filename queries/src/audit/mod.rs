@@ -134,11 +134,12 @@ pub async fn audit(engine: &Engine, books: &Books) -> Result<Audit> {
 
 async fn look(engine: &Engine, books: &Books) -> Result<Audit> {
     let positions = cut::positions(books).await?;
-    let ledger = entries::read(engine, books, &positions).await?;
+    let mut ledger = entries::read(engine, books, &positions).await?;
+    let mut problems = std::mem::take(&mut ledger.problems);
     let mut accounts = cut::accounts(positions, ledger, engine).await?;
-    let strays = rows::count(engine, &mut accounts).await?;
+    problems.extend(rows::count(engine, &mut accounts).await?);
     cut::count_unread(books, &mut accounts).await?;
-    let mut audit = Audit { sums: Sums::default(), balanced: true, partitions: Vec::new(), problems: strays };
+    let mut audit = Audit { sums: Sums::default(), balanced: true, partitions: Vec::new(), problems };
     for account in &accounts {
         let (partition, problems) = check::balance(account);
         audit.sums.add(partition.sums);
