@@ -2,7 +2,7 @@
 
 use crate::snapshots::Snapshot;
 use crate::{Engine, Error, Result};
-use datafusion::arrow::array::{ArrayRef, RecordBatch, StringArray, TimestampMicrosecondArray, Int64Array};
+use datafusion::arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use datafusion::arrow::datatypes::DataType;
 use datafusion::functions_aggregate::expr_fn::max;
 use datafusion::prelude::col;
@@ -92,7 +92,9 @@ fn columns(snapshot: &Snapshot) -> Vec<Column> {
             column: field.name().clone(),
             data_type: type_name(field.data_type()),
             field: original.cloned(),
-            note: widen.map(|_| "some values don't fit this type and stand in extra; `killfeed schema apply` widens it".into()),
+            note: widen.map(|_| {
+                "some values don't fit this type and stand in extra; `killfeed schema apply` widens it".into()
+            }),
         }
     });
     columns.collect()
@@ -126,11 +128,8 @@ pub(crate) async fn tables_batch(engine: &Engine) -> Result<RecordBatch> {
     let names: StringArray = tables.iter().map(|table| Some(table.table.as_str())).collect();
     let rows: Int64Array = tables.iter().map(|table| i64::try_from(table.rows).ok()).collect();
     let newest: TimestampMicrosecondArray = tables.iter().map(|table| table.newest_us).collect();
-    let columns: [(&str, ArrayRef); 3] = [
-        ("table", Arc::new(names)),
-        ("rows", Arc::new(rows)),
-        ("newest", Arc::new(newest.with_timezone("UTC"))),
-    ];
+    let columns: [(&str, ArrayRef); 3] =
+        [("table", Arc::new(names)), ("rows", Arc::new(rows)), ("newest", Arc::new(newest.with_timezone("UTC")))];
     RecordBatch::try_from_iter_with_nullable(columns.map(|(name, column)| (name, column, true)))
         .map_err(|error| Error::Internal(error.to_string()))
 }

@@ -5,10 +5,10 @@
 //! that it holds for operators that don't yield, too; a place among the running is given back only
 //! when the query has really ended.
 
+use crate::answer::Asker;
 use crate::guard::{self, Asked};
 use crate::personal::Declared;
 use crate::snapshots::Snapshot;
-use crate::answer::Asker;
 use crate::{Answer, Config, Error, Result, catalogue, functions, near};
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
@@ -349,7 +349,7 @@ impl Run {
             if context.table_exist(name.as_ref()).map_err(failed)? || context.table_function(&name).is_ok() {
                 continue;
             }
-            if name == catalogue::TABLE {
+            if name.as_ref() == catalogue::TABLE {
                 let batch = catalogue::tables_batch(&self.engine).await?;
                 context.register_batch(catalogue::TABLE, batch).map_err(failed)?;
                 continue;
@@ -389,7 +389,9 @@ fn narrow_warnings(plan: &datafusion::logical_expr::LogicalPlan, narrow: Vec<(St
     let text = plan.display_indent().to_string();
     let read = narrow.into_iter().filter(|(_, column)| text.contains(column.as_str()));
     read.map(|(table, column)| {
-        format!("{table}.{column}: some values don't fit its type and stand in extra; `killfeed schema apply` widens it")
+        format!(
+            "{table}.{column}: some values don't fit its type and stand in extra; `killfeed schema apply` widens it"
+        )
     })
     .collect()
 }
@@ -397,7 +399,9 @@ fn narrow_warnings(plan: &datafusion::logical_expr::LogicalPlan, narrow: Vec<(St
 /// Tables are named in lower case, digits and `_`; anything else can't name one, and never reaches
 /// the store.
 fn is_name(name: &str) -> bool {
-    !name.is_empty() && name.len() <= 255 && name.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'_')
+    !name.is_empty()
+        && name.len() <= 255
+        && name.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'_')
 }
 
 /// Why a query ended without an answer: a panic, which it alone felt.

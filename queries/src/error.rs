@@ -1,8 +1,8 @@
 //! What can go wrong with a question, by what the asker can do about it.
 
+use ::http::StatusCode;
 use datafusion::error::DataFusionError;
 use edge::Problem;
-use ::http::StatusCode;
 use std::time::Duration;
 
 /// Why a query has no answer, or not a whole one.

@@ -68,7 +68,9 @@ pub(crate) fn check_text(sql: &str, config: &Config) -> Result<()> {
 /// Names what isn't allowed.
 pub(crate) fn classify(statement: Statement) -> Result<Asked> {
     let refuse = |what: &str| {
-        Err(Error::Refused(format!("{what} is not allowed: queries only read (SELECT, WITH, VALUES, EXPLAIN, SHOW TABLES, DESCRIBE)")))
+        Err(Error::Refused(format!(
+            "{what} is not allowed: queries only read (SELECT, WITH, VALUES, EXPLAIN, SHOW TABLES, DESCRIBE)"
+        )))
     };
     match statement {
         Statement::Statement(sql) => match *sql {
@@ -107,10 +109,13 @@ pub(crate) fn classify(statement: Statement) -> Result<Asked> {
 
 fn bare(name: &ObjectName) -> String {
     let last = name.0.last().and_then(|part| part.as_ident());
-    last.map_or_else(|| name.to_string(), |ident| match ident.quote_style {
-        Some(_) => ident.value.clone(),
-        None => ident.value.to_lowercase(),
-    })
+    last.map_or_else(
+        || name.to_string(),
+        |ident| match ident.quote_style {
+            Some(_) => ident.value.clone(),
+            None => ident.value.to_lowercase(),
+        },
+    )
 }
 
 fn first_words(statement: &str) -> String {

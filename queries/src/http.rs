@@ -8,6 +8,7 @@ use crate::audit::Books;
 use crate::engine::Viewer;
 use crate::format::{Encoder, Format};
 use crate::{Answer, Engine, Error, Parameters, catalogue, reports};
+use ::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
@@ -16,7 +17,6 @@ use axum::routing::{get, post};
 use bytes::Bytes;
 use edge::{Keys, Problem, Scope};
 use futures::stream;
-use ::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -54,7 +54,11 @@ struct Question {
     sql: String,
 }
 
-async fn sql(State(shared): State<Shared>, headers: HeaderMap, body: Result<Bytes, axum::extract::rejection::BytesRejection>) -> Answered {
+async fn sql(
+    State(shared): State<Shared>,
+    headers: HeaderMap,
+    body: Result<Bytes, axum::extract::rejection::BytesRejection>,
+) -> Answered {
     let viewer = viewer(&shared, &headers)?;
     let body = body.map_err(|error| Problem::new(error.status(), error.body_text()))?;
     let sql = question(&headers, &body)?;
@@ -71,8 +75,9 @@ fn question(headers: &HeaderMap, body: &[u8]) -> Result<String, Problem> {
         "application/json" => serde_json::from_slice::<Question>(body)
             .map(|question| question.sql)
             .map_err(|error| Problem::bad_request(format!("the body must be {{\"sql\": \"...\"}}: {error}"))),
-        "text/plain" | "application/sql" | "" => String::from_utf8(body.to_vec())
-            .map_err(|_| Problem::bad_request("the body is no UTF-8")),
+        "text/plain" | "application/sql" | "" => {
+            String::from_utf8(body.to_vec()).map_err(|_| Problem::bad_request("the body is no UTF-8"))
+        }
         other => Err(Problem::unsupported_media_type(format!(
             "content type {other:?} is neither application/json ({{\"sql\": \"...\"}}) nor text/plain"
         ))),

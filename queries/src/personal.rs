@@ -174,7 +174,8 @@ mod tests {
             text("champion"),
         ]);
         let mut personal = Personal::default();
-        personal.declare(&["playerid", "realName", "subject", "home.city", "homes.city", "contact.mail"].map(Into::into));
+        personal
+            .declare(&["playerid", "realName", "subject", "home.city", "homes.city", "contact.mail"].map(Into::into));
         let city = Rule::Fields(vec![vec!["city".into()]]);
         let expected: BTreeMap<String, Rule> = [
             ("player_id", Rule::Null),

@@ -132,8 +132,13 @@ impl Report {
     /// # Errors
     /// Says what is wrong with the header.
     pub fn parse(name: &str, text: &str) -> Result<Self, String> {
-        let mut report =
-            Self { name: name.to_owned(), title: String::new(), question: String::new(), params: Vec::new(), sql: String::new() };
+        let mut report = Self {
+            name: name.to_owned(),
+            title: String::new(),
+            question: String::new(),
+            params: Vec::new(),
+            sql: String::new(),
+        };
         for line in text.lines() {
             let Some(comment) = line.strip_prefix("--").map(str::trim) else { continue };
             if let Some(title) = comment.strip_prefix("title:") {
@@ -159,7 +164,8 @@ impl Report {
         for (place, (name, _)) in given.iter().enumerate() {
             if !self.params.iter().any(|param| param.name == *name) {
                 let names: Vec<String> = self.params.iter().map(|param| param.name.clone()).collect();
-                let known = if names.is_empty() { "it has none".into() } else { format!("it has {}", names.join(", ")) };
+                let known =
+                    if names.is_empty() { "it has none".into() } else { format!("it has {}", names.join(", ")) };
                 let near = near::clause(name, &names);
                 return Err(Error::Refused(format!("report {:?} has no parameter {name:?}{near}; {known}", self.name)));
             }
@@ -168,7 +174,8 @@ impl Report {
             }
         }
         let bound = self.params.iter().map(|param| {
-            let text = given.iter().find(|(name, _)| *name == param.name).map_or(param.default.as_str(), |(_, text)| text);
+            let text =
+                given.iter().find(|(name, _)| *name == param.name).map_or(param.default.as_str(), |(_, text)| text);
             let value = param.kind.value(text).ok_or_else(|| {
                 Error::Refused(format!("parameter {:?} must be {}, not {text:?}", param.name, param.kind.expected()))
             })?;
@@ -215,7 +222,8 @@ mod tests {
     fn a_header_says_what_to_ask_with() {
         let report = Report::parse("r", TEXT).unwrap();
         assert_eq!((report.title.as_str(), report.question.as_str()), ("T", "Q?"));
-        let params: Vec<_> = report.params.iter().map(|p| (p.name.as_str(), p.kind, p.default.as_str(), p.label.as_str())).collect();
+        let params: Vec<_> =
+            report.params.iter().map(|p| (p.name.as_str(), p.kind, p.default.as_str(), p.label.as_str())).collect();
         let expected = [
             ("city", Kind::Text, "", "City; empty for all"),
             ("n", Kind::Int, "1", "At least"),

@@ -11,13 +11,12 @@ use datafusion::logical_expr::{Expr, LogicalPlanBuilder, UNNAMED_TABLE, lit};
 use datafusion::prelude::{SessionContext, when};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use tables::{DEAD_LETTERS, DeltaTable, Store};
+use tables::{DEAD_LETTERS, Store};
 
 /// A table, pinned at its newest version.
 #[derive(Debug, Clone)]
 pub(crate) struct Snapshot {
     pub(crate) name: String,
-    pub(crate) table: DeltaTable,
     provider: Arc<dyn TableProvider>,
 }
 
@@ -33,7 +32,7 @@ impl Snapshot {
             .build()
             .await
             .map_err(|error| Error::of_datafusion(&error, 0))?;
-        Ok(Some(Self { name: name.to_owned(), table, provider: Arc::new(provider) }))
+        Ok(Some(Self { name: name.to_owned(), provider: Arc::new(provider) }))
     }
 
     pub(crate) fn schema(&self) -> SchemaRef {

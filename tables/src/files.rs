@@ -143,7 +143,8 @@ pub async fn put(table: &DynObjectStore, file: Encoded, data_change: bool) -> Re
     let date = file.date.format("%Y-%m-%d").to_string();
     let path = format!("{DATE}={date}/part-{}.zstd.parquet", uuid::Uuid::new_v4().simple());
     let size = i64::try_from(file.bytes.len()).unwrap_or(i64::MAX);
-    let put = table.put(&Path::from(path.as_str()), file.bytes.into());
+    let location = Path::from(path.as_str());
+    let put = table.put(&location, file.bytes.into());
     match tokio::time::timeout(PUT_LIMIT, put).await {
         Ok(done) => done?,
         Err(_) => return Err(Error::TimedOut { what: format!("the put of {path}"), limit_s: PUT_LIMIT.as_secs() }),

@@ -29,7 +29,12 @@ pub(crate) fn balance(account: &Account) -> (Partition, Vec<String>) {
         delivered: counted.delivered + removed.rows,
         duplicates: account.settled().map(|step| step.duplicates).sum(),
         conflicts: counted.dead.get(Reason::Conflict.as_str()).copied().unwrap_or(0) + removed.conflicts(),
-        dead: counted.dead.iter().filter(|(reason, _)| *reason != Reason::Conflict.as_str()).map(|(_, n)| n).sum::<u64>()
+        dead: counted
+            .dead
+            .iter()
+            .filter(|(reason, _)| *reason != Reason::Conflict.as_str())
+            .map(|(_, n)| n)
+            .sum::<u64>()
             + removed.dead(),
         in_flight: accepted - settled,
         expired: account.entries.expired.iter().map(|expired| expired.records).sum(),
@@ -117,11 +122,23 @@ fn tiles(account: &Account, problems: &mut Vec<String>) {
         let flushes = account.entries.sunk.iter().filter(|flush| flush.topic == topic && flush.to <= end);
         let mut flushes: Vec<_> = flushes.map(|flush| (flush.from, flush.to)).collect();
         flushes.extend(expired(&topic));
-        tile(&format!("{key}: entries of the sink"), &topic, flushes, account.positions.as_ref().map(|_| end), problems);
+        tile(
+            &format!("{key}: entries of the sink"),
+            &topic,
+            flushes,
+            account.positions.as_ref().map(|_| end),
+            problems,
+        );
     }
 }
 
-fn tile(whose: &str, topic: &str, mut ranges: Vec<(Offset, Offset)>, position: Option<Offset>, problems: &mut Vec<String>) {
+fn tile(
+    whose: &str,
+    topic: &str,
+    mut ranges: Vec<(Offset, Offset)>,
+    position: Option<Offset>,
+    problems: &mut Vec<String>,
+) {
     ranges.sort_unstable();
     let mut at = 0;
     for (from, to) in ranges {
@@ -168,7 +185,10 @@ fn places(account: &Account, removed: &Taken, problems: &mut Vec<String>) {
     let covered: u64 = account.settled().map(|step| step.found).sum();
     if counted.distinct > covered {
         let rows = counted.distinct - covered;
-        problems.push(format!("{key}: {rows} rows come from raw offsets below {} that no ledger entry covers", account.cut));
+        problems.push(format!(
+            "{key}: {rows} rows come from raw offsets below {} that no ledger entry covers",
+            account.cut
+        ));
     }
     let (mut lacking, mut lacks, mut over) = (0, Vec::new(), Vec::new());
     for step in account.settled() {
@@ -177,7 +197,12 @@ fn places(account: &Account, removed: &Taken, problems: &mut Vec<String>) {
             lacking += expected - found;
             lacks.push(format!("{} of {expected} from raw offsets {} to {}", expected - found, step.from, step.to));
         } else if found > expected {
-            over.push(format!("{} more than {expected} from raw offsets {} to {}", found - expected, step.from, step.to));
+            over.push(format!(
+                "{} more than {expected} from raw offsets {} to {}",
+                found - expected,
+                step.from,
+                step.to
+            ));
         }
     }
     if !over.is_empty() {
@@ -186,7 +211,8 @@ fn places(account: &Account, removed: &Taken, problems: &mut Vec<String>) {
     let explained = removed.total();
     if lacking > explained + expired_past_raw(account) {
         let missing = lacking - explained;
-        let removed = if explained > 0 { format!(" ({explained} more were removed on purpose)") } else { String::new() };
+        let removed =
+            if explained > 0 { format!(" ({explained} more were removed on purpose)") } else { String::new() };
         problems.push(format!("{key}: {missing} rows are missing{removed}: {}", some(&lacks)));
     } else if lacking < explained {
         problems.push(format!("{key}: {explained} rows were removed on purpose, but only {lacking} are gone"));
@@ -235,7 +261,10 @@ fn tables(account: &Account, removed: &Taken, problems: &mut Vec<String>) {
         let gone = removed.tables.get(table).copied().unwrap_or(0);
         if there + gone != counted {
             let gone = if gone > 0 { format!(" and {gone} were removed on purpose") } else { String::new() };
-            problems.push(format!("{}: sinks counted {counted} rows into table {table}, it has {there}{gone}", account.key));
+            problems.push(format!(
+                "{}: sinks counted {counted} rows into table {table}, it has {there}{gone}",
+                account.key
+            ));
         }
     }
 }

@@ -114,9 +114,9 @@ pub(crate) async fn positions(books: &Books) -> Result<Positions> {
         positioned.raw = log.committed(PROCESSOR_GROUP, &at(stream.raw())).await?;
         for (topic, position) in [(stream.clean(), positioned.clean), (stream.dead(), positioned.dead)] {
             let mut first: Option<Offset> = None;
-            entries::each(log, &at(topic), position, async |record| {
+            entries::each(log, &at(topic), position, |record| {
                 first = record.headers.get_str(RAW_OFFSET).and_then(|offset| offset.parse().ok());
-                Ok(first.is_none())
+                first.is_none()
             })
             .await?;
             positioned.unsunk = positioned.unsunk.into_iter().chain(first).min();
@@ -193,9 +193,9 @@ pub(crate) async fn count_unread(books: &Books, accounts: &mut [Account]) -> Res
         }
         let of = TopicPartition::new(format!("{}.raw", account.key.stream), account.key.partition);
         let mut unread = 0;
-        entries::each(books.log.as_ref(), &of, positions.raw, async |_| {
+        entries::each(books.log.as_ref(), &of, positions.raw, |_| {
             unread += 1;
-            Ok(unread < missing)
+            unread < missing
         })
         .await?;
         account.unread = unread;

@@ -128,13 +128,13 @@ pub(crate) async fn read(engine: &Engine, books: &Books, positions: &Positions) 
     }
     for (key, partition) in positions.iter() {
         let topic = TopicPartition::new(format!("{}.ledger", key.stream), key.partition);
-        each(books.log.as_ref(), &topic, partition.ledger, async |record| {
+        each(books.log.as_ref(), &topic, partition.ledger, |record| {
             let payload = record.payload.as_deref().unwrap_or_default();
             match Entry::from_payload(payload) {
                 Ok(entry) => ledger.add(entry),
                 Err(error) => ledger.problems.push(format!("record {} of {topic} is no entry: {error}", record.offset)),
             }
-            Ok(true)
+            true
         })
         .await?;
     }
@@ -147,7 +147,7 @@ pub(crate) async fn each(
     log: &dyn Log,
     of: &TopicPartition,
     position: Option<Offset>,
-    mut take: impl AsyncFnMut(&Record) -> Result<bool>,
+    mut take: impl FnMut(&Record) -> bool + Send,
 ) -> Result<()> {
     let mut position = match position {
         Some(position) => position,
@@ -156,7 +156,7 @@ pub(crate) async fn each(
     loop {
         let batch = log.read(of, position, ReadLimit::default()).await?;
         for record in &batch.records {
-            if !take(record).await? {
+            if !take(record) {
                 return Ok(());
             }
         }

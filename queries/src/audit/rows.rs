@@ -66,7 +66,7 @@ fn windows(accounts: &[Account], bytes_max: u64) -> Vec<(Offset, Offset)> {
     let chunks = (bytes_max / CHUNK_BYTES / partitions).max(1);
     let width = Offset::try_from(chunks * CHUNK_OFFSETS).unwrap_or(Offset::MAX);
     let mut windows = Vec::new();
-    let mut from = 0;
+    let mut from: Offset = 0;
     while from.saturating_add(width) < end {
         windows.push((from, from + width));
         from += width;
@@ -86,7 +86,9 @@ impl Columns {
         }
         let schema = snapshot.schema();
         match columns.iter().find(|column| schema.column_with_name(column).is_none()) {
-            Some(missing) => Err(format!("table {}: has no column {missing}, so its rows can't be counted", snapshot.name)),
+            Some(missing) => {
+                Err(format!("table {}: has no column {missing}, so its rows can't be counted", snapshot.name))
+            }
             None => Ok(Self(columns)),
         }
     }
@@ -115,7 +117,13 @@ impl<'a> Pass<'a> {
         Self { accounts, by_place, bits, strays: Strays::new(), from, to }
     }
 
-    async fn scan(&mut self, engine: &Engine, context: &SessionContext, snapshot: &Snapshot, columns: &Columns) -> Result<()> {
+    async fn scan(
+        &mut self,
+        engine: &Engine,
+        context: &SessionContext,
+        snapshot: &Snapshot,
+        columns: &Columns,
+    ) -> Result<()> {
         let failed = |error| engine.classify_failure(&error);
         let mut frame = context.read_table(snapshot.whole()).map_err(failed)?;
         let raw = || col("_raw_offset");
@@ -212,9 +220,11 @@ struct Read {
 
 impl Read {
     fn of(batch: &RecordBatch) -> Result<Self, datafusion::arrow::error::ArrowError> {
-        let text = |place: usize| cast(batch.column(place), &DataType::Utf8).map(|array| array.as_string::<i32>().clone());
-        let long =
-            |place: usize| cast(batch.column(place), &DataType::Int64).map(|array| array.as_primitive::<Int64Type>().clone());
+        let text =
+            |place: usize| cast(batch.column(place), &DataType::Utf8).map(|array| array.as_string::<i32>().clone());
+        let long = |place: usize| {
+            cast(batch.column(place), &DataType::Int64).map(|array| array.as_primitive::<Int64Type>().clone())
+        };
         let is_dead = batch.num_columns() > 4;
         Ok(Self {
             incarnation: text(0)?,
