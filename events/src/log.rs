@@ -45,12 +45,21 @@
 //! positions there has not read, nor what is younger than the topic's retention. At the size limit
 //! with unread data, appends fail with [`Error::Full`]; room is never made by dropping the unread.
 
+mod checks;
+pub mod embedded;
+mod groups;
+mod member;
+pub mod memory;
+
 use crate::headers::Headers;
 use crate::streams::{Stream, TopicPartition};
 use async_trait::async_trait;
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// Bytes of one record's key, headers and payload together, at most: Kafka's default, too.
+pub const RECORD_BYTES_MAX: usize = 1 << 20;
 
 /// An offset or a position: 0 or more.
 pub type Offset = i64;
@@ -79,7 +88,7 @@ impl NewRecord {
 }
 
 /// A record as it stands in the log.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Record {
     /// Its place in the partition.
     pub offset: Offset,
@@ -91,6 +100,18 @@ pub struct Record {
     pub headers: Headers,
     /// As handed in.
     pub payload: Option<Bytes>,
+}
+
+impl Record {
+    /// Bytes of key, headers and payload together.
+    pub fn len(&self) -> usize {
+        self.key.len() + self.headers.len() + self.payload.as_ref().map_or(0, Bytes::len)
+    }
+
+    /// Whether it carries nothing at all.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
 }
 
 /// Records for one partition.
@@ -206,7 +227,8 @@ pub enum Poll {
     Assigned(Vec<TopicPartition>),
     /// These are its own no longer; drop what is in work for them.
     Revoked(Vec<TopicPartition>),
-    /// Records of partitions that it owns, each from its position on.
+    /// Records of partitions that it owns, each from its position on. A batch without records says
+    /// that the position moved past a gap: commit `next` all the same.
     Batches(Vec<Batch>),
     /// Nothing within the wait.
     Idle,

@@ -1,0 +1,46 @@
+//! What every log checks of a request before anything is written.
+
+use super::{Append, Error, NewRecord, RECORD_BYTES_MAX, Result, StreamInfo, StreamSpec};
+use crate::streams::TopicPartition;
+
+pub(crate) fn records(append: &Append) -> Result<()> {
+    if append.records.is_empty() {
+        return Err(Error::Refused(format!("an append to {} holds no record", append.to)));
+    }
+    let longest = append.records.iter().map(NewRecord::len).max().unwrap_or(0);
+    if longest > RECORD_BYTES_MAX {
+        return Err(Error::Refused(format!(
+            "a record for {} has {longest} bytes, over the limit of {RECORD_BYTES_MAX}",
+            append.to
+        )));
+    }
+    Ok(())
+}
+
+pub(crate) fn spec(spec: &StreamSpec) -> Result<()> {
+    if spec.partitions < 1 {
+        return Err(Error::Refused(format!(
+            "stream {} was to have {} partitions, and needs at least 1",
+            spec.stream, spec.partitions
+        )));
+    }
+    Ok(())
+}
+
+pub(crate) fn same(spec: &StreamSpec, found: &StreamInfo) -> Result<()> {
+    if spec.partitions != found.partitions {
+        return Err(Error::Refused(format!(
+            "stream {} has {} partitions, and {} were asked for: the number is fixed for a generation of the stream",
+            spec.stream, found.partitions, spec.partitions
+        )));
+    }
+    Ok(())
+}
+
+pub(crate) fn unknown(of: &TopicPartition) -> Error {
+    Error::Refused(format!("there is no partition {of}"))
+}
+
+pub(crate) fn unknown_topic(topic: &str) -> Error {
+    Error::Refused(format!("there is no topic {topic}"))
+}

@@ -1,0 +1,367 @@
+//! The one thread that writes: it takes what waits, makes one atomic batch of it, syncs once, and
+//! answers everybody.
+//!
+//! After a failed write the store takes no more. The writer then opens it anew and looks whether the
+//! batch is there: if it is, it stands (opening syncs what it finds), else nothing of it was written.
+//! Offsets that were meant for it are burned. Only if the store doesn't open is the batch in doubt.
+
+use super::Core;
+use super::ends::{EndsFile, Known};
+use super::packed::Chunk;
+use super::queue::{Chore, Move, Next, Piece, Work};
+use super::retention;
+use super::space::{io_error, store_error};
+use super::state::StoredStream;
+use super::store::{Store, position_key, stream_key};
+use crate::log::{Appended, Durability, Error, Offset, Result, StreamInfo, StreamSpec, checks};
+use crate::streams::TopicPartition;
+use bytes::Bytes;
+use fjall::PersistMode;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+
+/// Offsets reserved at once for a partition.
+const RESERVE: Offset = 1 << 17;
+/// How old the file of ends may get.
+const ENDS_EVERY: Duration = Duration::from_secs(1);
+
+/// One key and its value, `None` to delete it.
+type Change = (Vec<u8>, Option<Bytes>);
+
+/// What a partition gets by one batch.
+#[derive(Debug)]
+struct Growth {
+    first: Offset,
+    count: u32,
+    time_ms: i64,
+    packed: Vec<u8>,
+}
+
+#[derive(Debug)]
+pub(super) struct Writer {
+    core: Arc<Core>,
+    file: EndsFile,
+    written: Instant,
+    dirty: bool,
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.core.queue.abandon();
+    }
+}
+
+impl Writer {
+    pub(super) fn new(core: Arc<Core>, file: EndsFile) -> Self {
+        Self { core, file, written: Instant::now(), dirty: false }
+    }
+
+    /// Works until the queue is closed and empty.
+    pub(super) fn run(mut self) {
+        loop {
+            match self.core.queue.take(self.core.config.group_bytes, ENDS_EVERY) {
+                Next::Group(group) => self.group(group),
+                Next::Chore(chore) => self.chore(chore),
+                Next::Nothing => {}
+                Next::Closed => break,
+            }
+            if self.dirty && self.written.elapsed() >= ENDS_EVERY {
+                self.note_ends(false);
+            }
+        }
+        let synced =
+            self.core.store.read().as_ref().is_some_and(|store| store.db.persist(PersistMode::SyncAll).is_ok());
+        self.note_ends(synced);
+    }
+
+    fn chore(&mut self, chore: Chore) {
+        match chore {
+            Chore::Create(spec, answer) => drop(answer.send(self.create(&spec))),
+            Chore::Sweep(answer) => drop(answer.send(retention::sweep(self))),
+            Chore::Pass(answer) => drop(answer.send(())),
+        }
+    }
+
+    pub(super) fn core(&self) -> &Arc<Core> {
+        &self.core
+    }
+
+    /// Works of lesser durability go first and in a batch of their own: they don't wait for the sync.
+    fn group(&mut self, group: Vec<Work>) {
+        let (strict, relaxed): (Vec<_>, Vec<_>) =
+            group.into_iter().partition(|work| work.durability == Durability::All);
+        for (works, mode) in [(relaxed, PersistMode::Buffer), (strict, PersistMode::SyncData)] {
+            if !works.is_empty() {
+                self.write(works, mode);
+            }
+        }
+    }
+
+    fn write(&mut self, works: Vec<Work>, mode: PersistMode) {
+        let bytes: usize = works.iter().map(Work::bytes).sum();
+        if let Err(error) = self.ready(bytes as u64) {
+            return refuse(works, &error);
+        }
+        let mut growths = BTreeMap::new();
+        let mut moves = Vec::new();
+        let mut answers: Vec<(oneshot::Sender<_>, Vec<Appended>)> = Vec::with_capacity(works.len());
+        for work in works {
+            let placed = work.pieces.into_iter().map(|piece| self.place(&mut growths, piece)).collect();
+            answers.push((work.answer, placed));
+            moves.extend(work.moves);
+        }
+        let outcome = self.reserve(&growths).and_then(|()| self.store(growths, &moves, mode));
+        drop(moves.into_iter().map(|Move { admission, .. }| admission).collect::<Vec<_>>());
+        for (answer, placed) in answers {
+            drop(answer.send(outcome.clone().map(|()| placed)));
+        }
+    }
+
+    /// Whether there is a store, room on the disk, and room below the size limit.
+    fn ready(&mut self, bytes: u64) -> Result<()> {
+        if self.core.store.read().is_none() {
+            self.reopen()?;
+        }
+        let (dir, reserve) = (&self.core.dir, self.core.config.reserve_bytes);
+        let free = self.core.config.space.free(dir).map_err(|error| io_error("asking for free space", &error))?;
+        if free < reserve.saturating_add(bytes) {
+            return Err(Error::Full(format!(
+                "{free} bytes are free in {}, and {reserve} are kept in reserve",
+                dir.display()
+            )));
+        }
+        let Some(limit) = self.core.config.size_limit_bytes else { return Ok(()) };
+        let kept = self.core.state.read().kept();
+        if kept.saturating_add(bytes) <= limit {
+            return Ok(());
+        }
+        let freed = retention::make_room(self, kept.saturating_add(bytes) - limit)?;
+        if kept.saturating_add(bytes).saturating_sub(freed) > limit {
+            return Err(Error::Full(format!(
+                "{} bytes that must be kept fill the log up to its limit of {limit}",
+                kept.saturating_sub(freed)
+            )));
+        }
+        Ok(())
+    }
+
+    /// Gives offsets and a time to one piece.
+    fn place(&self, growths: &mut BTreeMap<TopicPartition, Growth>, piece: Piece) -> Appended {
+        let now_ms = self.core.clock.now_ms();
+        let growth = growths.entry(piece.to.clone()).or_insert_with(|| {
+            let state = self.core.state.read();
+            let found = state.partitions.get(&piece.to);
+            let (first, time_ms) = found.map_or((0, 0), |found| (found.next, found.time_ms));
+            Growth { first, count: 0, time_ms: time_ms.max(now_ms), packed: Vec::new() }
+        });
+        let first = growth.first + Offset::from(growth.count);
+        growth.count = growth.count.saturating_add(piece.count);
+        if growth.packed.is_empty() {
+            growth.packed = piece.packed;
+        } else {
+            growth.packed.extend_from_slice(&piece.packed);
+        }
+        Appended { first, last: first + Offset::from(piece.count) - 1, time_ms: growth.time_ms }
+    }
+
+    /// Makes sure that no offset is given before the file of ends knows that it may be.
+    fn reserve(&mut self, growths: &BTreeMap<TopicPartition, Growth>) -> Result<()> {
+        let mut short = false;
+        {
+            let mut state = self.core.state.write();
+            for (to, growth) in growths {
+                let end = growth.first + Offset::from(growth.count);
+                if let Some(partition) = state.partitions.get_mut(to)
+                    && end > partition.reserved
+                {
+                    partition.reserved = end + RESERVE;
+                    short = true;
+                }
+            }
+        }
+        if !short {
+            return Ok(());
+        }
+        let written = self.write_ends(false);
+        if written.is_err() {
+            let mut state = self.core.state.write();
+            for to in growths.keys() {
+                if let Some(partition) = state.partitions.get_mut(to) {
+                    partition.reserved = partition.next;
+                }
+            }
+        }
+        written.map_err(|error| io_error("reserving offsets", &error))
+    }
+
+    fn store(&mut self, growths: BTreeMap<TopicPartition, Growth>, moves: &[Move], mode: PersistMode) -> Result<()> {
+        let mut changes: Vec<Change> = Vec::with_capacity(growths.len());
+        let mut grown = Vec::with_capacity(growths.len());
+        {
+            let mut state = self.core.state.write();
+            for (to, growth) in growths {
+                let Some(partition) = state.partitions.get_mut(&to) else { continue };
+                let bytes = partition.bytes + growth.packed.len() as u64;
+                let chunk = Chunk { base: growth.first, count: growth.count, time_ms: growth.time_ms, bytes };
+                changes.push((partition.place.key(&chunk), Some(growth.packed.into())));
+                partition.next = chunk.end();
+                grown.push((to, chunk));
+            }
+        }
+        for Move { group, positions, .. } in moves {
+            for (of, position) in positions {
+                changes.push((position_key(group, of), Some(position.to_be_bytes().to_vec().into())));
+            }
+        }
+        self.commit(&changes, mode)?;
+        let mut state = self.core.state.write();
+        for (to, chunk) in &grown {
+            if let Some(partition) = state.partitions.get_mut(to) {
+                partition.end = chunk.end();
+                partition.time_ms = chunk.time_ms;
+                partition.bytes = chunk.bytes;
+            }
+        }
+        for Move { group, positions, .. } in moves {
+            state.positions.extend(positions.iter().map(|(of, at)| ((group.clone(), of.clone()), *at)));
+        }
+        drop(state);
+        self.dirty = true;
+        self.core.groups.wake(grown.iter().map(|(to, _)| to));
+        Ok(())
+    }
+
+    /// Writes changes, all or none.
+    pub(super) fn commit(&mut self, changes: &[Change], mode: PersistMode) -> Result<()> {
+        let outcome = match &*self.core.store.read() {
+            None => return Err(Error::Unavailable("the store is not open".into())),
+            Some(store) => {
+                let mut batch = store.db.batch().durability(Some(mode));
+                for (key, value) in changes {
+                    match value {
+                        Some(value) => batch.insert(&store.keys, key.as_slice(), value.clone()),
+                        None => batch.remove(&store.keys, key.as_slice()),
+                    }
+                }
+                batch.commit()
+            }
+        };
+        let Err(error) = outcome else { return Ok(()) };
+        let error = store_error("writing to the log", &error);
+        tracing::error!(%error, "a write to the log failed; opening its store anew");
+        if let Err(closed) = self.reopen() {
+            return Err(Error::InDoubt(format!("{error}; then {closed}")));
+        }
+        if self.stands(changes)? { Ok(()) } else { Err(self.full_or(error)) }
+    }
+
+    /// Whether changes, which stand or fall together, are there.
+    fn stands(&self, changes: &[Change]) -> Result<bool> {
+        let store = self.core.store.read();
+        let Some(store) = &*store else { return Err(Error::InDoubt("the store is not open".into())) };
+        for (key, value) in changes {
+            let found =
+                store.keys.get(key).map_err(|error| Error::InDoubt(store_error("reading back", &error).to_string()))?;
+            if found.map(Bytes::from) != *value {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Background work of the store may have failed for want of room without saying so.
+    fn full_or(&self, error: Error) -> Error {
+        let free = self.core.config.space.free(&self.core.dir).unwrap_or(u64::MAX);
+        let low = free < self.core.config.reserve_bytes;
+        if low { Error::Full(format!("{free} bytes are free in {}; {error}", self.core.dir.display())) } else { error }
+    }
+
+    /// Closes the store and opens it again. What it holds is the truth about ends and positions; the
+    /// offsets that were given out go on from where they were.
+    fn reopen(&mut self) -> Result<()> {
+        let core = self.core.clone();
+        let mut slot = core.store.write();
+        *slot = None;
+        let store = Store::open(&core.dir.join("store"), core.config.cache_bytes, core.config.memtable_bytes)?;
+        let mut loaded = store.load()?;
+        let mut state = core.state.write();
+        for (of, before) in &state.partitions {
+            if let Some(now) = loaded.partitions.get_mut(of) {
+                now.next = now.next.max(before.next);
+                now.reserved = before.reserved;
+                now.time_ms = now.time_ms.max(before.time_ms);
+            }
+        }
+        *state = loaded;
+        *slot = Some(store);
+        tracing::warn!(dir = %core.dir.display(), "opened the log's store anew");
+        Ok(())
+    }
+
+    fn create(&mut self, spec: &StreamSpec) -> Result<StreamInfo> {
+        if let Some(found) = self.core.state.read().streams.get(&spec.stream) {
+            let found = found.info(&spec.stream);
+            return checks::same(spec, &found).map(|()| found);
+        }
+        self.ready(0)?;
+        let first_topic =
+            self.core.state.read().streams.values().map(|stream| stream.first_topic + 5).max().unwrap_or(0);
+        let ms = |keep: Duration| u64::try_from(keep.as_millis()).unwrap_or(u64::MAX);
+        let stored = StoredStream {
+            name: spec.stream.name().into(),
+            partitions: spec.partitions,
+            incarnation: crate::ledger::new_id().into(),
+            retention_ms: ms(spec.retention),
+            state_retention_ms: ms(spec.state_retention),
+            first_topic,
+        };
+        let json = serde_json::to_vec(&stored).map_err(|error| Error::Refused(error.to_string()))?;
+        self.commit(&[(stream_key(spec.stream.name()), Some(json.into()))], PersistMode::SyncAll)?;
+        let loaded = match &*self.core.store.read() {
+            Some(store) => store.load()?,
+            None => return Err(Error::InDoubt("the store is not open".into())),
+        };
+        let mut state = self.core.state.write();
+        for (of, partition) in loaded.partitions {
+            state.partitions.entry(of).or_insert(partition);
+        }
+        let info = stored.info(&spec.stream);
+        state.streams.insert(spec.stream.clone(), stored);
+        Ok(info)
+    }
+
+    fn note_ends(&mut self, closed: bool) {
+        match self.write_ends(closed) {
+            Ok(()) => self.dirty = false,
+            Err(error) => tracing::warn!(%error, "the file of ends was not written; trying again"),
+        }
+        self.written = Instant::now();
+    }
+
+    fn write_ends(&mut self, closed: bool) -> std::io::Result<()> {
+        let state = self.core.state.read();
+        let known = |partition: &super::state::PartitionState| Known {
+            end: partition.end,
+            reserved: if closed { partition.next } else { partition.reserved },
+        };
+        self.file.ends.partitions =
+            state.partitions.iter().map(|(of, partition)| (of.to_string(), known(partition))).collect();
+        drop(state);
+        self.file.ends.closed = closed;
+        self.file.write()
+    }
+}
+
+/// Answers works of which nothing was written.
+fn refuse(works: Vec<Work>, error: &Error) {
+    for work in works {
+        drop(work.answer.send(Err(error.clone())));
+    }
+}
+
+/// The partitions that a sweep may touch, in order.
+pub(super) fn in_order(core: &Core) -> BTreeSet<TopicPartition> {
+    core.state.read().partitions.keys().cloned().collect()
+}
