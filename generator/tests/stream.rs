@@ -145,6 +145,15 @@ fn each_game_has_one_first_blood_ten_results_and_agreeing_scores() {
 }
 
 #[test]
+fn a_single_game_fills_every_report() {
+    for seed in 0..20 {
+        let truth = Generator::new(Options { games: 1, seed, ..Options::default() }).unwrap().truth();
+        let empty: Vec<_> = truth.reports.iter().filter(|(_, rows)| rows.is_empty()).collect();
+        assert!(empty.is_empty(), "seed {seed}: {empty:?}");
+    }
+}
+
+#[test]
 fn nobody_plays_two_games_at_once() {
     let mut starts: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
     let mut ends: HashMap<String, String> = HashMap::new();
