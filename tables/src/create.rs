@@ -68,10 +68,9 @@ impl Store {
             Ok(()) | Err(TransactionError::VersionAlreadyExists(_)) => {}
             Err(error) => return Err(deltalake::DeltaTableError::from(error).into()),
         }
-        self.head(name).await?.ok_or_else(|| Error::Corrupt {
-            table: name.to_owned(),
-            detail: "was just made and can't be found".into(),
-        })
+        self.head(name)
+            .await?
+            .ok_or_else(|| Error::Corrupt { table: name.to_owned(), detail: "was just made and can't be found".into() })
     }
 }
 
@@ -93,6 +92,11 @@ fn first_commit(name: &str, definition: &Definition) -> Result<Bytes> {
         json!({"metaData": metadata}),
     ];
     let text: Vec<String> = lines.iter().map(ToString::to_string).collect();
-    tracing::info!(table = name, owner = definition.event_type, columns = definition.schema.fields().len(), "making table");
+    tracing::info!(
+        table = name,
+        owner = definition.event_type,
+        columns = definition.schema.fields().len(),
+        "making table"
+    );
     Ok(text.join("\n").into())
 }

@@ -8,16 +8,17 @@ use crate::create::{DATE, STATISTICS};
 use crate::{Error, Result};
 use arrow::array::{Array, ArrayRef, AsArray, Date32Array, RecordBatch, StructArray, new_null_array};
 use arrow::compute::{cast, filter_record_batch, max, min};
-use arrow::datatypes::{DataType, Date32Type, Field, Int32Type, Int64Type, Schema, SchemaRef, TimestampMicrosecondType};
+use arrow::datatypes::{
+    DataType, Date32Type, Field, Int32Type, Int64Type, Schema, SchemaRef, TimestampMicrosecondType,
+};
 use bytes::Bytes;
 use chrono::{DateTime, NaiveDate, SecondsFormat};
 use deltalake::kernel::{Add, Remove};
-use futures::stream::{BoxStream, StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{DynObjectStore, ObjectStoreExt};
-use parquet::arrow::arrow_writer::ArrowWriterOptions;
-use parquet::arrow::async_reader::{ParquetObjectReader, ParquetRecordBatchStreamBuilder};
 use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use serde_json::{Map, Value, json};
@@ -143,9 +144,8 @@ pub async fn put(table: &DynObjectStore, file: Encoded, data_change: bool) -> Re
     let date = file.date.format("%Y-%m-%d").to_string();
     let path = format!("{DATE}={date}/part-{}.zstd.parquet", uuid::Uuid::new_v4().simple());
     let size = i64::try_from(file.bytes.len()).unwrap_or(i64::MAX);
-    let location = Path::from(path.as_str());
-    let put = table.put(&location, file.bytes.into());
-    match tokio::time::timeout(PUT_LIMIT, put).await {
+    let place = Path::from(path.as_str());
+    match tokio::time::timeout(PUT_LIMIT, table.put(&place, file.bytes.into())).await {
         Ok(done) => done?,
         Err(_) => return Err(Error::TimedOut { what: format!("the put of {path}"), limit_s: PUT_LIMIT.as_secs() }),
     };
@@ -224,22 +224,33 @@ pub fn live(table: &deltalake::DeltaTable) -> Result<Vec<LiveFile>> {
     Ok(files)
 }
 
-/// Reads a file's rows, in order, brought into `schema`: columns that it lacks are null, integers
-/// become floats where the table has floats by now.
+/// Fetches a file; iterate over the answer for its rows, in order, brought into `schema`: columns
+/// that it lacks are null, integers become floats where the table has floats by now. Decoding takes
+/// the processor for a while: iterate where that is allowed.
 ///
 /// # Errors
-/// If the file can't be read, or holds a column that can't be brought into its new type.
-pub async fn read(
-    table: Arc<DynObjectStore>,
-    file: &LiveFile,
+/// If the file can't be read.
+pub async fn read(table: &DynObjectStore, file: &LiveFile, schema: SchemaRef) -> Result<Reader> {
+    let path = Path::parse(&file.path).map_err(object_store::Error::from)?;
+    let bytes = table.get(&path).await?.bytes().await?;
+    let rows = ParquetRecordBatchReaderBuilder::try_new(bytes)?.with_batch_size(READ_ROWS).build()?;
+    Ok(Reader { rows, schema, day: Date32Type::from_naive_date(file.date) })
+}
+
+/// The rows of a file.
+pub struct Reader {
+    rows: ParquetRecordBatchReader,
     schema: SchemaRef,
-) -> Result<BoxStream<'static, Result<RecordBatch>>> {
-    let size = u64::try_from(file.size).unwrap_or_default();
-    let reader = ParquetObjectReader::new(table, Path::parse(&file.path).map_err(object_store::Error::from)?).with_file_size(size);
-    let builder = ParquetRecordBatchStreamBuilder::new(reader).await?.with_batch_size(READ_ROWS);
-    let day = Date32Type::from_naive_date(file.date);
-    let rows = builder.build()?.map_err(Error::from);
-    Ok(rows.map(move |batch| adapt(&batch?, &schema, day)).boxed())
+    day: i32,
+}
+
+impl Iterator for Reader {
+    type Item = Result<RecordBatch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let batch = self.rows.next()?;
+        Some(batch.map_err(Error::from).and_then(|batch| adapt(&batch, &self.schema, self.day)))
+    }
 }
 
 fn adapt(batch: &RecordBatch, schema: &SchemaRef, day: i32) -> Result<RecordBatch> {
@@ -270,13 +281,15 @@ fn fit(array: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
                 None => Ok(new_null_array(field.data_type(), parts.len())),
             };
             let columns = fields.iter().map(fit_part).collect::<Result<Vec<_>>>()?;
-            let fitted = StructArray::try_new_with_length(fields.clone(), columns, parts.nulls().cloned(), parts.len())?;
+            let fitted =
+                StructArray::try_new_with_length(fields.clone(), columns, parts.nulls().cloned(), parts.len())?;
             Ok(Arc::new(fitted))
         }
         (DataType::List(_), DataType::List(item)) => {
             let list = array.as_list::<i32>();
             let values = fit(list.values(), item.data_type())?;
-            let fitted = arrow::array::ListArray::try_new(item.clone(), list.offsets().clone(), values, list.nulls().cloned())?;
+            let fitted =
+                arrow::array::ListArray::try_new(item.clone(), list.offsets().clone(), values, list.nulls().cloned())?;
             Ok(Arc::new(fitted))
         }
         _ => Ok(cast(array, to)?),

@@ -209,7 +209,8 @@ impl Head {
     }
 
     fn serialise(&self, operation: &str, actions: &[Action]) -> Result<Vec<u8>> {
-        let broken = |error: serde_json::Error| Error::Corrupt { table: self.name.to_string(), detail: error.to_string() };
+        let broken =
+            |error: serde_json::Error| Error::Corrupt { table: self.name.to_string(), detail: error.to_string() };
         let info = json!({"commitInfo": {
             "timestamp": chrono::Utc::now().timestamp_millis(),
             "operation": operation,

@@ -136,7 +136,9 @@ mod tests {
     fn contenders(count: usize, clock: &ManualClock) -> Vec<Lease> {
         let store = Store::open("memory:///lake").unwrap();
         let lasts = Duration::from_secs(60);
-        (0..count).map(|i| Lease::new(&store, "compaction", &format!("sink-{i}"), lasts, Arc::new(clock.clone()))).collect()
+        (0..count)
+            .map(|i| Lease::new(&store, "compaction", &format!("sink-{i}"), lasts, Arc::new(clock.clone())))
+            .collect()
     }
 
     #[tokio::test]

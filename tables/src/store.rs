@@ -153,8 +153,7 @@ impl Store {
     pub(crate) fn handle(&self, name: &str) -> Result<DeltaTable> {
         let refuse = |error: url::ParseError| Error::Location { location: name.to_owned(), detail: error.to_string() };
         let url = self.0.url.join(&format!("{name}/")).map_err(refuse)?;
-        let builder =
-            DeltaTableBuilder::from_url(url.clone())?.with_storage_backend(self.0.root.clone(), url);
+        let builder = DeltaTableBuilder::from_url(url.clone())?.with_storage_backend(self.0.root.clone(), url);
         Ok(builder.build()?)
     }
 
