@@ -1,0 +1,1 @@
+//! What any sink must do.

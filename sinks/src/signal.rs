@@ -1,0 +1,43 @@
+//! What others tell a sink, and what it tells them.
+
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Asks a sink to bring what is readable now to the tables without waiting for its interval. When
+/// it has, the group's committed positions say so. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct FlushSignal(Arc<AtomicU64>);
+
+impl FlushSignal {
+    /// Asks.
+    pub fn request(&self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// How often it was asked so far.
+    pub(crate) fn requests(&self) -> u64 {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+/// How a sink is: well, or what keeps it from delivering. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct Health(Arc<Mutex<Option<String>>>);
+
+impl Health {
+    /// What keeps the sink from delivering, if anything does.
+    pub fn trouble(&self) -> Option<String> {
+        self.0.lock().clone()
+    }
+
+    /// Whether it delivers.
+    pub fn is_well(&self) -> bool {
+        self.0.lock().is_none()
+    }
+
+    pub(crate) fn set(&self, trouble: Option<String>) {
+        metrics::gauge!("killfeed_sink_well").set(if trouble.is_none() { 1.0 } else { 0.0 });
+        *self.0.lock() = trouble;
+    }
+}

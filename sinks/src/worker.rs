@@ -1,0 +1,349 @@
+//! The worker: reads what its group gives it, gathers, and flushes by time, rows, bytes or on
+//! request. One flush is at work while the next is gathered; past the limit the partitions are
+//! paused, so that memory stays flat while the store is down.
+
+use crate::flush::{Context, Slot, deliver, settle};
+use crate::route::{Kind, Part};
+use crate::{Config, Error, FlushSignal, recover};
+use events::Clock;
+use events::log::{Batch, Log, Member, Offset, Poll, ReadLimit, Record, StreamInfo};
+use events::schema::SharedRegistry;
+use events::streams::{SINK_GROUP, TopicPartition};
+use parking_lot::Mutex;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tables::{Head, Store};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// How long a poll waits: the delay at which a request or a finished flush is seen.
+const POLL: Duration = Duration::from_millis(50);
+
+/// Delivers the stream until `shutdown`, then flushes what it holds.
+///
+/// # Errors
+/// If an operator is needed: a position out of the log's range, or something that is corrupt. What
+/// may pass by itself (store or log down) is tried again for as long as it takes.
+pub async fn run(
+    config: Config,
+    log: Arc<dyn Log>,
+    store: Store,
+    registry: SharedRegistry,
+    clock: Arc<dyn Clock>,
+    flush: FlushSignal,
+    shutdown: CancellationToken,
+) -> Result<(), Error> {
+    let worker = Worker { config, log, store, registry, clock, flush, heads: Arc::default() };
+    let mut tries = 0;
+    loop {
+        let started = Instant::now();
+        let error = match worker.session(&shutdown).await {
+            Ok(()) => return Ok(()),
+            Err(error) => error,
+        };
+        if started.elapsed() > Duration::from_secs(60) {
+            tries = 0;
+        }
+        if error.is_fenced() {
+            metrics::counter!("killfeed_sink_fenced_total").increment(1);
+            tracing::info!(%error, "fenced; joining again");
+        } else if !error.is_retryable() {
+            worker.config.health.set(Some(error.to_string()));
+            return Err(error);
+        }
+        let trouble = error.to_string();
+        tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            () = crate::flush::backoff(&worker.config, &mut tries, &trouble) => {}
+        }
+    }
+}
+
+struct Worker {
+    config: Config,
+    log: Arc<dyn Log>,
+    store: Store,
+    registry: SharedRegistry,
+    clock: Arc<dyn Clock>,
+    flush: FlushSignal,
+    heads: Arc<Mutex<HashMap<String, Head>>>,
+}
+
+/// What is gathered of one partition.
+#[derive(Debug)]
+struct Gathered {
+    kind: Kind,
+    /// Committed, or about to be by the flush at work.
+    from: Offset,
+    next: Offset,
+    records: Vec<Record>,
+    bytes: usize,
+}
+
+/// One membership, from joining to leaving.
+struct Session<'a> {
+    worker: &'a Worker,
+    info: StreamInfo,
+    member: Box<dyn Member>,
+    slot: Slot,
+    gathered: BTreeMap<TopicPartition, Gathered>,
+    since: Option<Instant>,
+    flying: Option<JoinHandle<Result<(), Error>>>,
+    paused: bool,
+    asked: u64,
+    /// Positions that a request waits for.
+    wanted: BTreeMap<TopicPartition, Offset>,
+}
+
+impl Worker {
+    async fn session(&self, shutdown: &CancellationToken) -> Result<(), Error> {
+        let stream = &self.config.stream;
+        let info = self.log.stream(stream).await?.ok_or_else(|| Error::NoStream(stream.to_string()))?;
+        let topics = [stream.clean(), stream.dead(), stream.ledger()];
+        let member = self.log.join(SINK_GROUP, &topics, &self.config.instance).await?;
+        let mut session = Session {
+            worker: self,
+            info,
+            member,
+            slot: Arc::default(),
+            gathered: BTreeMap::new(),
+            since: None,
+            flying: None,
+            paused: false,
+            asked: 0,
+            wanted: BTreeMap::new(),
+        };
+        let ended = session.work(shutdown).await;
+        if let Some(flying) = session.flying.take() {
+            flying.abort();
+            // Aborted on purpose: what it left half done, the next start finishes.
+            let _ = flying.await;
+        }
+        ended
+    }
+
+    fn kind(&self, topic: &str) -> Kind {
+        let stream = &self.config.stream;
+        if topic == stream.clean().as_ref() {
+            Kind::Clean
+        } else if topic == stream.dead().as_ref() {
+            Kind::Dead
+        } else {
+            Kind::Ledger
+        }
+    }
+}
+
+impl Session<'_> {
+    async fn work(&mut self, shutdown: &CancellationToken) -> Result<(), Error> {
+        while !shutdown.is_cancelled() {
+            match self.member.poll(self.limit(), POLL).await? {
+                Poll::Assigned(partitions) => self.assigned(partitions).await?,
+                Poll::Revoked(partitions) => self.revoked(&partitions).await?,
+                Poll::Batches(batches) => batches.into_iter().for_each(|batch| self.gather(batch)),
+                Poll::Idle => {}
+            }
+            self.land().await?;
+            self.hear().await?;
+            if self.flying.is_none() && self.is_due() {
+                self.start();
+            }
+            self.press();
+        }
+        self.drain().await
+    }
+
+    fn limit(&self) -> ReadLimit {
+        let config = &self.worker.config;
+        let room = config.flush_bytes.saturating_sub(self.bytes()).clamp(64 << 10, 8 << 20);
+        ReadLimit { records: config.flush_rows.clamp(1, 65_536), bytes: room }
+    }
+
+    fn bytes(&self) -> usize {
+        self.gathered.values().map(|of| of.bytes).sum()
+    }
+
+    fn rows(&self) -> usize {
+        self.gathered.values().map(|of| of.records.len()).sum()
+    }
+
+    async fn assigned(&mut self, partitions: Vec<TopicPartition>) -> Result<(), Error> {
+        self.abandon().await?;
+        for of in partitions {
+            let kind = self.worker.kind(&of.topic);
+            let from = recover::position(self.worker.log.as_ref(), &self.worker.store, &self.info, &of, kind).await?;
+            self.member.seek(&of, from)?;
+            tracing::info!(%of, from, "sink reads");
+            self.gathered.insert(of, Gathered { kind, from, next: from, records: Vec::new(), bytes: 0 });
+        }
+        if self.paused {
+            self.paused = false;
+            self.resume();
+        }
+        Ok(())
+    }
+
+    async fn revoked(&mut self, partitions: &[TopicPartition]) -> Result<(), Error> {
+        self.abandon().await?;
+        for of in partitions {
+            self.gathered.remove(of);
+            self.wanted.remove(of);
+        }
+        Ok(())
+    }
+
+    /// Ends the flush at work, since its generation is over. Its records are read again from where
+    /// the group's positions stand, which tell whether it had come to its end.
+    async fn abandon(&mut self) -> Result<(), Error> {
+        let Some(flying) = self.flying.take() else { return Ok(()) };
+        flying.abort();
+        let _ = flying.await;
+        self.slot = Arc::default();
+        let kept: Vec<TopicPartition> = self.gathered.keys().cloned().collect();
+        for of in kept {
+            let kind = self.worker.kind(&of.topic);
+            let from = recover::position(self.worker.log.as_ref(), &self.worker.store, &self.info, &of, kind).await?;
+            self.member.seek(&of, from)?;
+            self.gathered.insert(of, Gathered { kind, from, next: from, records: Vec::new(), bytes: 0 });
+        }
+        self.since = None;
+        Ok(())
+    }
+
+    fn gather(&mut self, batch: Batch) {
+        let Some(of) = self.gathered.get_mut(&batch.from) else { return };
+        if batch.position != of.next {
+            return;
+        }
+        of.next = batch.next;
+        of.bytes += batch.records.iter().map(size).sum::<usize>();
+        of.records.extend(batch.records);
+        if of.next > of.from {
+            self.since.get_or_insert_with(Instant::now);
+        }
+    }
+
+    /// Takes note of a flush that has ended.
+    async fn land(&mut self) -> Result<(), Error> {
+        let Some(flying) = self.flying.take_if(|flying| flying.is_finished()) else { return Ok(()) };
+        flying.await??;
+        for (of, gathered) in &self.gathered {
+            if let Ok(ends) = self.worker.log.ends(of).await {
+                #[expect(clippy::cast_precision_loss, reason = "an upper bound, for a gauge")]
+                let lag = (ends.last_stable - gathered.from).max(0) as f64;
+                metrics::gauge!("killfeed_sink_lag_records", "topic" => of.topic.to_string(), "partition" => of.partition.to_string()).set(lag);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes note of a request: what is readable now is wanted in the tables.
+    async fn hear(&mut self) -> Result<(), Error> {
+        let asked = self.worker.flush.requests();
+        if asked != self.asked {
+            for of in self.gathered.keys() {
+                self.wanted.insert(of.clone(), self.worker.log.ends(of).await?.last_stable);
+            }
+            self.asked = asked;
+        }
+        let gathered = &self.gathered;
+        self.wanted.retain(|of, wanted| gathered.get(of).is_some_and(|of| of.from < *wanted));
+        Ok(())
+    }
+
+    fn is_due(&self) -> bool {
+        let config = &self.worker.config;
+        self.since.is_some_and(|since| {
+            !self.wanted.is_empty()
+                || since.elapsed() >= config.flush_interval
+                || self.rows() >= config.flush_rows
+                || self.bytes() >= config.flush_bytes
+        })
+    }
+
+    /// Starts a flush of all that is gathered.
+    fn start(&mut self) {
+        self.since = None;
+        let mut parts = Vec::new();
+        for (of, gathered) in self.gathered.iter_mut().filter(|(_, of)| of.next > of.from) {
+            parts.push(Part {
+                kind: gathered.kind,
+                topic: of.topic.clone(),
+                partition: of.partition,
+                app_id: tables::app_id(&self.info.incarnation, &of.topic, of.partition).into(),
+                from: gathered.from,
+                to: gathered.next,
+                records: Arc::new(std::mem::take(&mut gathered.records)),
+            });
+            gathered.from = gathered.next;
+            gathered.bytes = 0;
+        }
+        if parts.is_empty() {
+            return;
+        }
+        let worker = self.worker;
+        let context = Arc::new(Context {
+            config: worker.config.clone(),
+            store: worker.store.clone(),
+            clock: worker.clock.clone(),
+            incarnation: self.info.incarnation.clone(),
+            registry: worker.registry.current(),
+            parts,
+            heads: worker.heads.clone(),
+        });
+        let (registry, log, slot) = (worker.registry.clone(), worker.log.clone(), self.slot.clone());
+        let generation = self.member.generation();
+        self.flying = Some(tokio::spawn(async move {
+            let counts = deliver(context.clone(), &registry).await?;
+            settle(&context, &log, &slot, &generation, &counts).await?;
+            context.config.health.set(None);
+            Ok(())
+        }));
+    }
+
+    /// Pauses reading while as much waits as a flush may hold, and goes on when it no longer does.
+    fn press(&mut self) {
+        let config = &self.worker.config;
+        let full = self.bytes() >= config.flush_bytes || self.rows() >= config.flush_rows;
+        if full && !self.paused {
+            let all: Vec<TopicPartition> = self.gathered.keys().cloned().collect();
+            self.member.pause(&all);
+            self.paused = true;
+        } else if !full && self.paused {
+            self.paused = false;
+            self.resume();
+        }
+        #[expect(clippy::cast_precision_loss, reason = "for a gauge")]
+        metrics::gauge!("killfeed_sink_gathered_bytes").set(self.bytes() as f64);
+    }
+
+    fn resume(&mut self) {
+        let all: Vec<TopicPartition> = self.gathered.keys().cloned().collect();
+        self.member.resume(&all);
+    }
+
+    /// Brings what was read to the tables, as far as the time for it goes.
+    async fn drain(&mut self) -> Result<(), Error> {
+        let deadline = tokio::time::Instant::now() + self.worker.config.drain;
+        for _ in 0..2 {
+            if let Some(mut flying) = self.flying.take() {
+                match tokio::time::timeout_at(deadline, &mut flying).await {
+                    Ok(ended) => ended??,
+                    Err(_) => {
+                        flying.abort();
+                        tracing::warn!("stopping before the last flush is through; the next start finishes it");
+                        return Ok(());
+                    }
+                }
+            }
+            self.start();
+        }
+        Ok(())
+    }
+}
+
+/// What a record takes in memory, about.
+fn size(record: &Record) -> usize {
+    record.key.len() + record.headers.len() + record.payload.as_ref().map_or(0, bytes::Bytes::len) + size_of::<Record>()
+}
