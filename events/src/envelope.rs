@@ -31,7 +31,7 @@ pub use invalid::Invalid;
 pub use rules::is_json;
 pub use structured::batch;
 
-use crate::headers::{self, HeadersBuilder, RESERVED_ATTRIBUTES};
+use crate::headers::{self, HeadersBuilder};
 use crate::limits::ATTRIBUTES_MAX;
 use bytes::Bytes;
 use std::borrow::Cow;
@@ -101,7 +101,34 @@ impl Attribute {
     /// The attribute of this name.
     #[inline]
     pub fn from_name(name: &str) -> Option<Self> {
-        KNOWN.iter().find(|(_, known, _)| *known == name).map(|(attribute, ..)| *attribute)
+        // A match, not a search in the table: this runs for each attribute of each event.
+        Some(match name {
+            "id" => Self::Id,
+            "source" => Self::Source,
+            "type" => Self::Type,
+            "time" => Self::Time,
+            "datacontenttype" => Self::DataContentType,
+            "gameid" => Self::GameId,
+            "playerid" => Self::PlayerId,
+            "sessionid" => Self::SessionId,
+            "region" => Self::Region,
+            "subject" => Self::Subject,
+            "dataschema" => Self::DataSchema,
+            "sentat" => Self::SentAt,
+            "partitionkey" => Self::PartitionKey,
+            "traceparent" => Self::TraceParent,
+            "sampledrate" => Self::SampledRate,
+            "clientaddress" => Self::ClientAddress,
+            "receivedat" => Self::ReceivedAt,
+            "originaltime" => Self::OriginalTime,
+            "redriveof" => Self::RedriveOf,
+            _ => return None,
+        })
+    }
+
+    /// Whether only killfeed sets it: the list of [`RESERVED_ATTRIBUTES`](crate::headers::RESERVED_ATTRIBUTES).
+    const fn is_reserved(self) -> bool {
+        matches!(self, Self::ReceivedAt | Self::OriginalTime | Self::RedriveOf)
     }
 
     /// Whether the specification itself defines it, as text.
@@ -167,7 +194,7 @@ impl<'a> Attributes<'a> {
     #[inline]
     fn set(&mut self, name: Cow<'a, str>, value: Cow<'a, str>) -> Result<(), Invalid> {
         match Attribute::from_name(&name) {
-            Some(attribute) if !RESERVED_ATTRIBUTES.contains(&attribute.name()) => self.set_known(attribute, value),
+            Some(attribute) if !attribute.is_reserved() => self.set_known(attribute, value),
             _ if name == "specversion" => self.set_specversion(&value),
             _ => self.set_extension(name, value),
         }

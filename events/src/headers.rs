@@ -4,7 +4,7 @@
 //! `datacontenttype` is `content-type`. What killfeed adds for itself begins with `kf_`. Every value
 //! is UTF-8 text; numbers are decimal.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 
 /// Prefix of every CloudEvents attribute but `datacontenttype`.
 pub const CE_PREFIX: &str = "ce_";
@@ -168,31 +168,36 @@ impl<'a> Iterator for Iter<'a> {
 
 /// Packs headers, one after the other; one builder can serve many records (see [`Self::split`]).
 #[derive(Debug, Default)]
-pub struct HeadersBuilder(BytesMut);
+pub struct HeadersBuilder {
+    /// The record in work: appending to a `Vec` is cheaper than to a shared buffer.
+    current: Vec<u8>,
+    /// Where finished records lie next to each other.
+    packed: BytesMut,
+}
 
 impl HeadersBuilder {
     /// With room for `bytes`.
     pub fn with_capacity(bytes: usize) -> Self {
-        Self(BytesMut::with_capacity(bytes))
+        Self { current: Vec::with_capacity(bytes.min(512)), packed: BytesMut::with_capacity(bytes) }
     }
 
     /// Adds one. Names are cut at 255 bytes; killfeed's own and the envelope's limits are below that.
     #[inline]
     pub fn push(&mut self, name: &str, value: &[u8]) {
         let name = &name.as_bytes()[..name.len().min(255)];
-        self.0.reserve(name.len() + value.len() + 6);
+        self.current.reserve(name.len() + value.len() + 6);
         #[expect(clippy::cast_possible_truncation, reason = "cut at 255 above")]
-        self.0.put_u8(name.len() as u8);
-        self.0.put_slice(name);
+        self.current.push(name.len() as u8);
+        self.current.extend_from_slice(name);
         let mut left = value.len();
         while left >= 0x80 {
             #[expect(clippy::cast_possible_truncation, reason = "the low seven bits are meant")]
-            self.0.put_u8((left as u8 & 0x7f) | 0x80);
+            self.current.push((left as u8 & 0x7f) | 0x80);
             left >>= 7;
         }
         #[expect(clippy::cast_possible_truncation, reason = "below 0x80 by the loop above")]
-        self.0.put_u8(left as u8);
-        self.0.put_slice(value);
+        self.current.push(left as u8);
+        self.current.extend_from_slice(value);
     }
 
     /// Adds the attribute of this name: `gameid` as `ce_gameid`, `datacontenttype` as `content-type`.
@@ -207,13 +212,15 @@ impl HeadersBuilder {
     /// Adds headers packed elsewhere, as they are.
     #[inline]
     pub fn extend_packed(&mut self, packed: &[u8]) {
-        self.0.put_slice(packed);
+        self.current.extend_from_slice(packed);
     }
 
     /// What was pushed since the last split; the builder goes on with the rest of its buffer.
     #[inline]
     pub fn split(&mut self) -> Headers {
-        Headers(self.0.split().freeze())
+        self.packed.extend_from_slice(&self.current);
+        self.current.clear();
+        Headers(self.packed.split().freeze())
     }
 
     /// What was pushed.

@@ -58,6 +58,15 @@ fn the_golden_batches_hold_the_same_events() {
 }
 
 #[test]
+fn the_table_of_attributes_says_the_same_as_the_match() {
+    for (place, (attribute, name, header)) in KNOWN.into_iter().enumerate() {
+        assert_eq!((attribute as usize, Attribute::from_name(name)), (place, Some(attribute)));
+        assert_eq!((attribute.name(), attribute.header()), (name, header));
+        assert_eq!(attribute.is_reserved(), headers::RESERVED_ATTRIBUTES.contains(&name));
+    }
+}
+
+#[test]
 fn the_payload_is_a_slice_of_the_body() {
     let body = Bytes::from_static(golden!("event.structured.json").as_bytes());
     let event = Event::from_json_bytes(&body).unwrap();
