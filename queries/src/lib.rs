@@ -28,6 +28,8 @@ mod personal;
 mod present;
 pub mod reports;
 mod snapshots;
+#[cfg(test)]
+mod tests;
 
 pub use crate::http::{WARNING, router};
 pub use answer::Answer;

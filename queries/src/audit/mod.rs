@@ -20,7 +20,7 @@ mod cut;
 mod entries;
 mod rows;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use crate::{Engine, Error, Result};
 use events::Stream;

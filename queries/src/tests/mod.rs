@@ -1,0 +1,8 @@
+//! The engine, its answers and its HTTP face against tables on disk.
+
+mod answers;
+mod hostile;
+mod http;
+mod limits;
+mod personal;
+pub(crate) mod support;
