@@ -163,7 +163,12 @@ impl World {
     fn further_step(&mut self) {
         self.log.commit(PROCESSOR_GROUP, "events.raw", 20);
         self.log.add("events.clean", 9, Some(12), "");
-        self.log.add("events.ledger", 5, None, &serde_json::to_string(&entry("p3", process(10, 20, 3, 2, 1, 0))).unwrap());
+        self.log.add(
+            "events.ledger",
+            5,
+            None,
+            &serde_json::to_string(&entry("p3", process(10, 20, 3, 2, 1, 0))).unwrap(),
+        );
     }
 
     fn without(&mut self, id: &str) {
@@ -264,8 +269,16 @@ async fn an_older_incarnation_stays_in_the_books() {
 async fn each_wrong_is_found_and_named() {
     type Damage = fn(&mut World);
     let cases: [(&str, Damage, &[&str]); 20] = [
-        ("a row deleted", |world| drop(world.chat.remove(1)), &["1 of 3 from raw offsets 0 to 5", "into table chat, it has 2"]),
-        ("a row doubled", |world| world.chat.push(event(5, 4, json!({}))), &["1 rows stand twice: raw offset 5 in table chat"]),
+        (
+            "a row deleted",
+            |world| drop(world.chat.remove(1)),
+            &["1 of 3 from raw offsets 0 to 5", "into table chat, it has 2"],
+        ),
+        (
+            "a row doubled",
+            |world| world.chat.push(event(5, 4, json!({}))),
+            &["1 rows stand twice: raw offset 5 in table chat"],
+        ),
         (
             "one doubled, one deleted in the same step",
             |world| world.chat[1] = event(0, 0, json!({})),
@@ -279,15 +292,35 @@ async fn each_wrong_is_found_and_named() {
             },
             &["1 rows stand twice", "into table fight, it has 3", "into table chat, it has 2"],
         ),
-        ("a row moved to another table", |world| {
-            let row = world.chat.remove(0);
-            world.fights.push(row);
-        }, &["table chat, it has 2", "table fight, it has 3"]),
-        ("a row of no event", |world| world.chat.push(event(4, 3, json!({}))), &["1 more than 3 from raw offsets 0 to 5"]),
-        ("a row of a foreign partition", |world| world.chat.push(event(4, 3, json!({"_partition": 7}))), &["incarnation inc, partition 7"]),
-        ("a row without a place", |world| world.chat.push(event(4, 3, json!({"_raw_offset": null}))), &["table chat: 1 rows lack"]),
+        (
+            "a row moved to another table",
+            |world| {
+                let row = world.chat.remove(0);
+                world.fights.push(row);
+            },
+            &["table chat, it has 2", "table fight, it has 3"],
+        ),
+        (
+            "a row of no event",
+            |world| world.chat.push(event(4, 3, json!({}))),
+            &["1 more than 3 from raw offsets 0 to 5"],
+        ),
+        (
+            "a row of a foreign partition",
+            |world| world.chat.push(event(4, 3, json!({"_partition": 7}))),
+            &["incarnation inc, partition 7"],
+        ),
+        (
+            "a row without a place",
+            |world| world.chat.push(event(4, 3, json!({"_raw_offset": null}))),
+            &["table chat: 1 rows lack"],
+        ),
         ("a dead letter deleted", |world| drop(world.letters.remove(0)), &["into table dead_letters, it has 1"]),
-        ("a conflict deleted", |world| drop(world.letters.remove(1)), &["1 dead letters for conflict, table dead_letters has 0"]),
+        (
+            "a conflict deleted",
+            |world| drop(world.letters.remove(1)),
+            &["1 dead letters for conflict, table dead_letters has 0"],
+        ),
         (
             "a conflict with another reason",
             |world| world.letters[1] = letter(8, 0, json!({})),
@@ -298,9 +331,21 @@ async fn each_wrong_is_found_and_named() {
             |world| world.carried[0] = entry("i1", Count::Ingest { acknowledged: 10, unacknowledged: 0 }),
             &["acknowledged 10 events, but only 9 were read from raw and 0 are there to read: 1 are lost"],
         ),
-        ("the first entry of the processor", |world| world.without("p1"), &["leave out offsets 0 to 5 of events.raw", "no ledger entry covers"]),
-        ("the last entry of the processor", |world| world.without("p2"), &["end at offset 5 of events.raw, but its position is 10"]),
-        ("an entry of the sink", |world| world.without("s1"), &["leave out offsets 0 to 4 of events.clean", "sinks counted 1 rows into table chat, it has 3"]),
+        (
+            "the first entry of the processor",
+            |world| world.without("p1"),
+            &["leave out offsets 0 to 5 of events.raw", "no ledger entry covers"],
+        ),
+        (
+            "the last entry of the processor",
+            |world| world.without("p2"),
+            &["end at offset 5 of events.raw, but its position is 10"],
+        ),
+        (
+            "an entry of the sink",
+            |world| world.without("s1"),
+            &["leave out offsets 0 to 4 of events.clean", "sinks counted 1 rows into table chat, it has 3"],
+        ),
         (
             "entries that overlap",
             |world| world.carried.push(entry("p9", process(0, 5, 4, 3, 1, 0))),

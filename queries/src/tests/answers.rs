@@ -59,10 +59,15 @@ async fn each_question_gets_its_answer() {
             let answer = csv(&engine, &case.sql).await;
             let is_right = match &answer {
                 Ok(answer) => !case.fails && answer.trim_end() == case.expected,
-                Err(error) => case.fails && error.to_string().contains(&case.expected) && !error.to_string().contains('\n'),
+                Err(error) => {
+                    case.fails && error.to_string().contains(&case.expected) && !error.to_string().contains('\n')
+                }
             };
             if !is_right {
-                wrong.push(format!("{}: {}\n  expected {:?}\n  answered {answer:?}", case.place, case.sql, case.expected));
+                wrong.push(format!(
+                    "{}: {}\n  expected {:?}\n  answered {answer:?}",
+                    case.place, case.sql, case.expected
+                ));
             }
         }
     }
@@ -89,7 +94,10 @@ async fn json_keeps_every_digit_and_says_utc() {
     assert_eq!(array.as_array().map(Vec::len), Some(3));
     let answer = engine.query("SELECT 1 AS n WHERE false", Vec::new(), &viewer(true)).await.unwrap();
     assert_eq!(written(answer, Format::Json).await.unwrap().trim(), "[]");
-    let answer = engine.query("SELECT payload FROM dead_letters ORDER BY _offset LIMIT 1", Vec::new(), &viewer(true)).await.unwrap();
+    let answer = engine
+        .query("SELECT payload FROM dead_letters ORDER BY _offset LIMIT 1", Vec::new(), &viewer(true))
+        .await
+        .unwrap();
     assert_eq!(written(answer, Format::Ndjson).await.unwrap().trim(), r#"{"payload":"SmFuZQ=="}"#);
 }
 

@@ -30,7 +30,11 @@ async fn service(config: Config) -> (Fixture, Router) {
     (fixture, router(engine, keys(), books))
 }
 
-async fn call(router: &Router, request: http::request::Builder, body: impl Into<Body>) -> (StatusCode, http::HeaderMap, String) {
+async fn call(
+    router: &Router,
+    request: http::request::Builder,
+    body: impl Into<Body>,
+) -> (StatusCode, http::HeaderMap, String) {
     let response = router.clone().oneshot(request.body(body.into()).unwrap()).await.unwrap();
     let (parts, body) = response.into_parts();
     let bytes = to_bytes(body, usize::MAX).await.unwrap();
@@ -55,7 +59,11 @@ async fn an_answer_comes_in_the_format_that_is_accepted() {
         ("text/csv", "text/csv; charset=utf-8; header=present", "n\n0\n1\n"),
         ("text/plain", "text/plain; charset=utf-8", "+---+\n| n |\n+---+\n| 0 |\n| 1 |\n+---+\n"),
     ] {
-        for request in [(Some("text/plain"), sql.to_owned()), (Some("application/json"), serde_json::json!({"sql": sql}).to_string()), (None, sql.to_owned())] {
+        for request in [
+            (Some("text/plain"), sql.to_owned()),
+            (Some("application/json"), serde_json::json!({"sql": sql}).to_string()),
+            (None, sql.to_owned()),
+        ] {
             let (content_type, text) = request;
             let mut request = post("/v1/sql", "analyst").header("accept", accept);
             if let Some(content_type) = content_type {
@@ -67,7 +75,7 @@ async fn an_answer_comes_in_the_format_that_is_accepted() {
         }
     }
     let request = post("/v1/sql", "analyst").header("accept", "application/vnd.apache.arrow.stream");
-    let response = router.clone().oneshot(request.body(sql.into()).unwrap()).await.unwrap();
+    let response = router.clone().oneshot(request.body(Body::from(sql)).unwrap()).await.unwrap();
     let bytes = to_bytes(response.into_body(), usize::MAX).await.unwrap();
     let reader = datafusion::arrow::ipc::reader::StreamReader::try_new(bytes.as_ref(), None).unwrap();
     assert_eq!(reader.map(|batch| batch.unwrap().num_rows()).sum::<usize>(), 2);

@@ -72,7 +72,8 @@ async fn no_question_gets_around_it() {
     }
     let leaky = "SELECT cast(player_id AS int) AS n FROM chat_message LIMIT 1";
     assert_eq!(csv_as(&engine, leaky, &viewer(false)).await.unwrap(), "n\n\n");
-    let plan = csv_as(&engine, "EXPLAIN SELECT * FROM chat_message WHERE player_id = 'p1'", &viewer(false)).await.unwrap();
+    let plan =
+        csv_as(&engine, "EXPLAIN SELECT * FROM chat_message WHERE player_id = 'p1'", &viewer(false)).await.unwrap();
     assert!(!plan.contains(".parquet"), "{plan}");
 }
 

@@ -143,7 +143,9 @@ pub(crate) fn schema_of(event_type: &str, version: i32, personal: &[&str]) -> Sc
 /// Chat, deaths and letters: what the answers and the hostile statements are asked of.
 pub(crate) async fn chat() -> Fixture {
     let fixture = Fixture::new();
-    let place = DataType::Struct(vec![Field::new("city", DataType::Utf8, true), Field::new("zip", DataType::Int64, true)].into());
+    let place = DataType::Struct(
+        vec![Field::new("city", DataType::Utf8, true), Field::new("zip", DataType::Int64, true)].into(),
+    );
     let schema = event_schema(&[
         ("text", DataType::Utf8),
         ("toxicity", DataType::Float64),
@@ -152,17 +154,33 @@ pub(crate) async fn chat() -> Fixture {
         ("tags", DataType::List(Arc::new(Field::new("element", DataType::Utf8, true)))),
     ]);
     let rows = [
-        event(0, 0, json!({"player_id": "p1", "text": "gg, wp", "toxicity": 0.1, "score": 9_007_199_254_740_993_i64,
-            "home": {"city": "Kiel", "zip": 1}, "tags": ["a", "b"]})),
-        event(1, 1, json!({"player_id": "p2", "text": "say \"hi\"", "toxicity": 0.30000000000000004, "score": -1,
-            "home": {"city": "Bonn", "zip": 2}, "extra": "{\"realName\":\"Jane\",\"mood\":\"x\"}"})),
+        event(
+            0,
+            0,
+            json!({"player_id": "p1", "text": "gg, wp", "toxicity": 0.1, "score": 9_007_199_254_740_993_i64,
+            "home": {"city": "Kiel", "zip": 1}, "tags": ["a", "b"]}),
+        ),
+        event(
+            1,
+            1,
+            json!({"player_id": "p2", "text": "say \"hi\"", "toxicity": 0.30000000000000004, "score": -1,
+            "home": {"city": "Bonn", "zip": 2}, "extra": "{\"realName\":\"Jane\",\"mood\":\"x\"}"}),
+        ),
         event(2, 2, json!({"player_id": "p1", "text": "", "score": null, "time": "2026-11-20T10:00:00.123456Z"})),
     ];
     fixture.append("chat_message", &schema, &rows).await;
     let letters = [
-        letter(3, 0, json!({"type": "chat.message", "player_id": "p3", "payload": "4a616e65",
-            "headers": "{\"ce_playerid\":\"p3\",\"ce_id\":\"7\",\"kf_detail\":\"said Jane\"}"})),
-        letter(4, 1, json!({"type": "other", "player_id": "p4", "payload": "6f74686572", "headers": "{\"ce_playerid\":\"p4\"}"})),
+        letter(
+            3,
+            0,
+            json!({"type": "chat.message", "player_id": "p3", "payload": "4a616e65",
+            "headers": "{\"ce_playerid\":\"p3\",\"ce_id\":\"7\",\"kf_detail\":\"said Jane\"}"}),
+        ),
+        letter(
+            4,
+            1,
+            json!({"type": "other", "player_id": "p4", "payload": "6f74686572", "headers": "{\"ce_playerid\":\"p4\"}"}),
+        ),
         letter(5, 2, json!({"type": null, "reason": "envelope_invalid", "payload": "4a616e65", "headers": "{}"})),
     ];
     fixture.append(DEAD_LETTERS, &dead_schema(), &letters).await;
