@@ -87,16 +87,24 @@ impl Tally {
         }
     }
 
-    /// Writes all counts to the ledger.
+    /// Writes all that was counted before this call to the ledger.
     pub(crate) async fn write(&self) -> Result<()> {
+        let held_back = self.write_once().await?;
+        if held_back {
+            self.write_once().await?;
+        }
+        Ok(())
+    }
+
+    /// Gives whether there were entries in doubt, which hold back what was counted since.
+    async fn write_once(&self) -> Result<bool> {
         let mut in_doubt = self.in_doubt.lock().await;
         // If this future is dropped while the log works, the entries stay here, in doubt.
-        let old = std::mem::take(&mut *in_doubt);
-        let mut entries = old;
+        let mut entries = std::mem::take(&mut *in_doubt);
         let first_new = entries.len();
         self.take_new(&mut entries);
         if entries.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         let appends = entries.iter().map(|(stream, entry)| self.to_append(*stream, entry)).collect::<Result<Vec<_>>>();
         let appends = match appends {
@@ -124,7 +132,7 @@ impl Tally {
             }
             failed = Some(error);
         }
-        failed.map_or(Ok(()), Err)
+        failed.map_or(Ok(first_new > 0), Err)
     }
 
     /// Takes the counts of each partition that has no entry on its way.

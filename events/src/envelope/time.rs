@@ -77,10 +77,7 @@ pub fn format(at: Micros) -> [u8; FORMATTED_LEN] {
     ] {
         let mut left = value;
         for place in text[from..from + len].iter_mut().rev() {
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "one digit")]
-            {
-                *place = b'0' + (left % 10) as u8;
-            }
+            *place = b'0' + (left % 10) as u8;
             left /= 10;
         }
     }
