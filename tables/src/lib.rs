@@ -10,6 +10,7 @@
 //! | [`files`] | rows to Parquet files and back, with statistics |
 //! | [`Lease`] | who may rearrange tables, by conditional put with an expiry |
 //! | [`conformance`] | what an object store must promise, as a suite that each passes |
+//! | [`faults`] | a store in which things go wrong, by a seed |
 //!
 //! Layout: `<root>/<table>/_delta_log/` and `<root>/<table>/date=YYYY-MM-DD/*.parquet`. A table is a
 //! plain Delta table (reader version 1, writer version 2: no optional features), so that any reader
@@ -19,6 +20,7 @@ pub mod conformance;
 mod create;
 mod durable;
 mod error;
+pub mod faults;
 pub mod files;
 mod head;
 mod lease;
