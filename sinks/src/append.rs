@@ -18,7 +18,7 @@ use events::dead::Reason;
 use events::limits;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tables::files::{self, Encoded};
 use tables::{Definition, Head, Outcome};
 
@@ -40,6 +40,18 @@ pub(crate) struct Appended {
     pub(crate) found: Vec<Found>,
     /// Rows of this flush that the table now holds, by part.
     pub(crate) rows: BTreeMap<usize, u64>,
+}
+
+/// Files older than this are written anew before they are committed: vacuum may have taken them
+/// for left-overs, where a process slept between the two.
+const FILES_FRESH: Duration = Duration::from_secs(600);
+
+/// Files that are put and not committed yet.
+struct Written {
+    adds: Vec<Add>,
+    /// The transactions by which their rows were chosen.
+    below: Vec<Option<i64>>,
+    at: Instant,
 }
 
 /// Rows, each with where it came from.
@@ -143,7 +155,7 @@ async fn rounds(context: &Arc<Context>, head: &mut Head, source: &Source) -> Res
 /// Commits rows under columns that the head has; false if the columns changed meanwhile.
 async fn commit(context: &Arc<Context>, head: &mut Head, rows: &Rows) -> Result<bool, Error> {
     let parts: BTreeSet<usize> = rows.places.iter().map(|place| place.part).collect();
-    let mut written: Option<(Vec<Option<i64>>, Vec<Add>)> = None;
+    let mut written: Option<Written> = None;
     loop {
         let below: Vec<Option<i64>> = parts.iter().map(|part| head.txn(&context.parts[*part].app_id)).collect();
         let open: Vec<usize> = parts
@@ -155,10 +167,14 @@ async fn commit(context: &Arc<Context>, head: &mut Head, rows: &Rows) -> Result<
         if open.is_empty() {
             return Ok(true);
         }
-        let adds = match written.take() {
-            Some((then, adds)) if then == below => adds,
-            _ => write(context, head, rows).await?,
+        let files = match written.take() {
+            Some(written) if written.below == below && written.at.elapsed() < FILES_FRESH => written,
+            _ => {
+                let at = Instant::now();
+                Written { adds: write(context, head, rows).await?, below, at }
+            }
         };
+        let adds = &files.adds;
         if adds.is_empty() {
             return Ok(true);
         }
@@ -170,11 +186,11 @@ async fn commit(context: &Arc<Context>, head: &mut Head, rows: &Rows) -> Result<
         }));
         match head.commit("WRITE", actions).await? {
             Outcome::Stands(_) => {
-                observe(context, rows, &adds);
+                observe(context, rows, adds);
                 return Ok(true);
             }
             Outcome::Lost(changes) if changes.metadata || changes.unknown => return Ok(false),
-            Outcome::Lost(_) => written = Some((below, adds)),
+            Outcome::Lost(_) => written = Some(files),
         }
     }
 }

@@ -200,12 +200,21 @@ async fn committed(context: &Context, log: &Arc<dyn Log>, of: &TopicPartition) -
     }
 }
 
-/// Waits before the next try, longer each time, and says why.
+/// Waits before the next try, longer each time, and says why, in the sink's health too.
 pub(crate) async fn backoff(config: &Config, tries: &mut u32, trouble: &str) {
-    let wait = Duration::from_millis(50).saturating_mul(1 << (*tries).min(16)).min(config.retry_max);
-    *tries = tries.saturating_add(1);
-    tracing::warn!(tries = *tries, wait_ms = wait.as_millis(), trouble, "sink tries again");
-    metrics::counter!("killfeed_sink_retries_total").increment(1);
     config.health.set(Some(trouble.to_owned()));
+    pause(tries, trouble, config.retry_max).await;
+}
+
+/// The same for those who have no health to report.
+pub(crate) async fn wait(tries: &mut u32, trouble: &str) {
+    pause(tries, trouble, Duration::from_secs(15)).await;
+}
+
+async fn pause(tries: &mut u32, trouble: &str, most: Duration) {
+    let wait = Duration::from_millis(50).saturating_mul(1 << (*tries).min(16)).min(most);
+    *tries = tries.saturating_add(1);
+    tracing::warn!(tries = *tries, wait_ms = wait.as_millis(), trouble, "trying again");
+    metrics::counter!("killfeed_sink_retries_total").increment(1);
     tokio::time::sleep(wait).await;
 }

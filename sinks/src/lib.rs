@@ -18,20 +18,31 @@
 //! | [`run`] | the worker: what it holds in memory, when it flushes |
 //! | `flush` | one flush, from records to committed tables |
 //! | `append` | the commit loop of one table |
+//! | [`maintain`] | compaction, checkpoints, vacuum, rows past their keep |
+//! | [`forget`], [`apply`] | a player erased; a column widened |
 //! | [`conformance`] | what any sink must do, as a suite |
 
 mod append;
+mod apply;
+mod compact;
 mod config;
 pub mod conformance;
 mod entries;
 mod error;
 mod flush;
+mod forget;
+mod maintain;
 mod recover;
+mod remove;
 mod route;
 mod signal;
+mod vacuum;
 mod worker;
 
+pub use apply::{Applied, apply};
 pub use config::Config;
 pub use error::Error;
+pub use forget::{Forgotten, forget};
+pub use maintain::{Maintained, Maintenance, maintain, maintain_once};
 pub use signal::{FlushSignal, Health};
 pub use worker::run;

@@ -17,7 +17,7 @@
 
 use crate::create::EVENT_TYPE;
 use crate::replay::{Commit, Txns};
-use crate::{Error, Result, Store, replay};
+use crate::{DeltaTable, Error, Result, Store};
 use arrow::datatypes::SchemaRef;
 use deltalake::DeltaTableError;
 use deltalake::kernel::engine::arrow_conversion::TryIntoArrow;
@@ -76,13 +76,21 @@ impl Store {
     /// # Errors
     /// If the table's log can't be read.
     pub async fn head(&self, name: &str) -> Result<Option<Head>> {
+        Ok(self.open_table(name).await?.map(|(_, head)| head))
+    }
+
+    /// A table and its head, at one version: for those who commit by what files they saw.
+    ///
+    /// # Errors
+    /// If the table's log can't be read.
+    pub async fn open_table(&self, name: &str) -> Result<Option<(DeltaTable, Head)>> {
         let seen = Instant::now();
         let Some(table) = self.load(name).await? else { return Ok(None) };
-        let snapshot = table.snapshot()?;
-        let metadata = snapshot.metadata().clone();
-        let txns = replay::txns(table.log_store().as_ref(), snapshot.version(), None).await?;
+        let metadata = table.snapshot()?.metadata().clone();
+        let txns = self.txns(&table).await?;
         let schema = arrow_schema(name, &metadata)?;
-        Ok(Some(Head { store: self.clone(), name: name.into(), log: table.log_store(), metadata, schema, txns, seen }))
+        let log = table.log_store();
+        Ok(Some((table, Head { store: self.clone(), name: name.into(), log, metadata, schema, txns, seen })))
     }
 }
 
