@@ -134,6 +134,17 @@ impl Texts {
         Ok(Arc::new(StringArray::try_new(offsets, Buffer::from_vec(self.bytes), self.valid.finish())?))
     }
 
+    /// The same for values that may be no UTF-8: what can't be read in such a one becomes U+FFFD.
+    pub(crate) fn finish_lossy(mut self) -> Result<ArrayRef, ArrowError> {
+        let (valid, bytes) = (self.valid.finish(), Buffer::from_vec(self.bytes));
+        let offsets = OffsetBuffer::new(ScalarBuffer::from(self.offsets));
+        if let Ok(array) = StringArray::try_new(offsets.clone(), bytes.clone(), valid.clone()) {
+            return Ok(Arc::new(array));
+        }
+        let values = BinaryArray::try_new(offsets, bytes, valid)?;
+        Ok(Arc::new(values.iter().map(|value| value.map(String::from_utf8_lossy)).collect::<StringArray>()))
+    }
+
     /// The same as bytes, for what need not be text.
     pub(crate) fn finish_binary(mut self) -> Result<ArrayRef, ArrowError> {
         let offsets = OffsetBuffer::new(ScalarBuffer::from(self.offsets));

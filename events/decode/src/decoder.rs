@@ -109,9 +109,13 @@ impl Decoder {
         let mut payload = PayloadColumns::new(self.table.fields(), rows.len(), self.discovery == Discovery::On);
         let mut rejects = Vec::new();
         let mut extra = Vec::new();
+        let mut known = (events::schema::DISCOVERED, None);
         for (index, &row) in rows.iter().enumerate() {
             let fields = Fields::of(row.record);
-            let rules = self.table.rules(fields.schema_version);
+            if known.0 != fields.schema_version {
+                known = (fields.schema_version, self.table.rules(fields.schema_version));
+            }
+            let rules = known.1;
             match take(&mut payload, row.record, &fields, rules) {
                 Ok(data) => {
                     extra.clear();

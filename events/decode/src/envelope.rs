@@ -165,10 +165,11 @@ impl Envelope {
     /// Adds a row. A record that doesn't say when it was received was received when it was appended.
     #[inline]
     pub(crate) fn push(&mut self, row: Row<'_>, fields: &Fields<'_>, extra: Option<&[u8]>) {
+        let place = self.len();
         for (column, value) in self.texts.iter_mut().zip(fields.texts) {
-            match value {
-                Some(value) => column.push(text(value).as_bytes()),
-                None => column.push_null(),
+            if let Some(value) = value {
+                column.pad(place);
+                column.push(value);
             }
         }
         let received_at = fields.received_at.unwrap_or_else(|| row.record.time_ms.saturating_mul(1_000));
@@ -191,29 +192,31 @@ impl Envelope {
     }
 
     /// The arrays, in the order of the contract.
-    pub(crate) fn finish(self) -> Result<Vec<ArrayRef>, ArrowError> {
+    pub(crate) fn finish(mut self) -> Result<Vec<ArrayRef>, ArrowError> {
+        let rows = self.len();
+        self.texts.iter_mut().for_each(|column| column.pad(rows));
         let [id, source, kind, subject, game, player, session, region, dataschema, trace, country, city, isp, link] =
             self.texts;
         Ok(vec![
-            id.finish()?,
-            source.finish()?,
-            kind.finish()?,
-            subject.finish()?,
+            id.finish_lossy()?,
+            source.finish_lossy()?,
+            kind.finish_lossy()?,
+            subject.finish_lossy()?,
             timestamps(self.time)?,
             timestamps(self.original_time)?,
             timestamps(self.received_at)?,
-            game.finish()?,
-            player.finish()?,
-            session.finish()?,
-            region.finish()?,
-            dataschema.finish()?,
+            game.finish_lossy()?,
+            player.finish_lossy()?,
+            session.finish_lossy()?,
+            region.finish_lossy()?,
+            dataschema.finish_lossy()?,
             integers(self.sampled_rate)?,
-            trace.finish()?,
-            country.finish()?,
-            city.finish()?,
+            trace.finish_lossy()?,
+            country.finish_lossy()?,
+            city.finish_lossy()?,
             integers(self.geo_asn)?,
-            isp.finish()?,
-            link.finish()?,
+            isp.finish_lossy()?,
+            link.finish_lossy()?,
             small_integers(self.schema_version)?,
             self.incarnation.finish()?,
             small_integers(self.partition)?,

@@ -173,6 +173,19 @@ fn the_envelope_comes_from_the_headers_and_a_bad_one_never_costs_the_row() {
 }
 
 #[test]
+fn a_header_that_is_no_utf_8_costs_only_what_cannot_be_read() {
+    let mut headers = events::HeadersBuilder::default();
+    headers.push("ce_id", b"a\xffb");
+    headers.push("ce_source", "größe".as_bytes());
+    let broken = events::log::Record { headers: headers.build(), ..record_with(&[], None) };
+    let decoded = decode(&discovered(&[]), Discovery::On, &[record_with(&[], None), broken]);
+    let ids: Vec<_> = (0..2).map(|row| text(&decoded.batch, "id", row).unwrap()).collect();
+    assert_eq!(ids, ["1", "a\u{fffd}b"]);
+    assert_eq!(text(&decoded.batch, "source", 1).as_deref(), Some("größe"));
+    assert_eq!(text(&decoded.batch, "type", 1), None);
+}
+
+#[test]
 fn discovery_makes_columns_of_what_it_sees() {
     for (given, columns) in [
         (vec![r#"{"a":1}"#, r#"{"a":1.5}"#], "a:float64"),
