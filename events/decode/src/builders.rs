@@ -66,6 +66,8 @@ impl<T: Copy + Default> Values<T> {
 /// A column of strings.
 #[derive(Debug)]
 pub(crate) struct Texts {
+    /// Values that the batch is expected to hold.
+    rows: usize,
     bytes: Vec<u8>,
     offsets: Vec<i32>,
     valid: NullBufferBuilder,
@@ -75,15 +77,28 @@ impl Texts {
     pub(crate) fn new(rows: usize) -> Self {
         let mut offsets = Vec::with_capacity(rows + 1);
         offsets.push(0);
-        Self { bytes: Vec::new(), offsets, valid: NullBufferBuilder::new(rows) }
+        Self { rows, bytes: Vec::new(), offsets, valid: NullBufferBuilder::new(rows) }
     }
 
     /// Adds a value. The decoder bounds a batch so that its offsets fit 31 bits.
     #[inline]
     pub(crate) fn push(&mut self, text: &[u8]) {
+        if self.bytes.capacity() - self.bytes.len() < text.len() {
+            self.grow(text.len());
+        }
         self.bytes.extend_from_slice(text);
         self.offset();
         self.valid.append_non_null();
+    }
+
+    /// Makes room for as much as the values so far let expect of the rest, so that large columns are
+    /// not moved over and over.
+    #[cold]
+    fn grow(&mut self, least: usize) {
+        let (used, values) = (self.bytes.len(), self.len());
+        let left = self.rows.saturating_sub(values);
+        let expected = if values < 16 { 0 } else { used / values * left / 8 * 9 };
+        self.bytes.reserve(expected.max(least));
     }
 
     #[inline]
