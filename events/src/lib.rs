@@ -11,7 +11,6 @@
 //! | [`log`] | the laws of the log, and its implementations |
 //! | [`ledger`] | the counts that each stage writes, so that the books balance |
 //! | [`dead`] | the closed list of reasons for a dead letter |
-//! | [`time`] | RFC 3339, read fast |
 //! | [`limits`] | every limit, in one place |
 //!
 //! The payload that a client sent passes through all of it untouched: whoever needs to decide
@@ -27,7 +26,6 @@ pub mod limits;
 pub mod log;
 pub mod schema;
 pub mod streams;
-pub mod time;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use headers::{Headers, HeadersBuilder};

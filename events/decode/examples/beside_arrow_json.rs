@@ -20,9 +20,11 @@ use std::time::Instant;
 const EVENTS: usize = 16_384;
 const ROUNDS: usize = 9;
 
+/// The payload of the nth event.
+type Make = fn(usize) -> String;
+
 fn main() -> Result<(), Box<dyn Error>> {
-    let shapes: [(&str, fn(usize) -> String); 3] =
-        [("flat 0.3 KB", flat), ("text 4 KB", long_text), ("nested 4 KB", nested)];
+    let shapes: [(&str, Make); 3] = [("flat 0.3 KB", flat), ("text 4 KB", long_text), ("nested 4 KB", nested)];
     println!("{:<12} {:>6} {:>24} {:>24} {:>24}", "", "bytes", "arrow-json", "columns", "rows");
     for (name, make) in shapes {
         let payloads: Vec<String> = (0..EVENTS).map(make).collect();
@@ -115,7 +117,7 @@ fn flat(n: usize) -> String {
         n % 9_000,
         n % 14_000,
         n % 13_000,
-        n % 100 == 0,
+        n.is_multiple_of(100),
         n % 5,
         n % 700,
         n % 7,
@@ -138,7 +140,7 @@ fn nested(n: usize) -> String {
     let hit = |m: usize| {
         format!(
             r#"{{"basic":{},"magic_damage":{},"name":"Volibear","participant_id":{},"physical_damage":{},"spell_name":"volibearq","spell_slot":{},"true_damage":{},"type":"OTHER"}}"#,
-            m % 2 == 0,
+            m.is_multiple_of(2),
             m * 7 % 600,
             m % 10,
             m * 13 % 900,

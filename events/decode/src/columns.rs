@@ -106,6 +106,11 @@ pub fn ledger() -> SchemaRef {
     SCHEMA.clone()
 }
 
+/// The date of a time in µs since the epoch, as `Date32` has it: days since then.
+pub fn date_of(time_us: i64) -> i32 {
+    i32::try_from(time_us.div_euclid(86_400_000_000)).unwrap_or_default()
+}
+
 /// All may be null: a value that one record lacks must never keep a batch from being written.
 fn fields<const N: usize>(columns: [(&str, DataType); N]) -> Vec<Field> {
     columns.into_iter().map(|(name, data_type)| Field::new(name, data_type, true)).collect()

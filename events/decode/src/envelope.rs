@@ -4,10 +4,12 @@
 //! and an extension attribute that has no column go to `extra.attributes`, as text.
 
 use crate::builders::{Texts, Values};
+use crate::columns;
 use arrow::array::{ArrayRef, Date32Array, Int32Array, Int64Array, TimestampMicrosecondArray};
 use arrow::error::ArrowError;
+use events::envelope::time;
+use events::headers;
 use events::log::Record;
-use events::{headers, time};
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -112,7 +114,7 @@ impl<'a> Fields<'a> {
 
     fn take_other(&mut self, name: &'a [u8], value: &'a [u8]) {
         let text = std::str::from_utf8(value).ok();
-        let as_time = || text.and_then(time::parse_us);
+        let as_time = || text.and_then(time::parse);
         let as_integer = || text.and_then(|text| text.parse::<i64>().ok());
         let taken = match name {
             b"ce_time" => set(&mut self.time, as_time()),
@@ -183,7 +185,7 @@ impl Envelope {
         self.partition.push(row.partition);
         self.offset.push(row.record.offset);
         self.raw_offset.push_option(fields.raw_offset);
-        self.date.push(time::date_of(received_at));
+        self.date.push(columns::date_of(received_at));
         self.extra.push_option(extra);
     }
 

@@ -7,9 +7,10 @@ use crate::envelope::{dates, integers, small_integers, text, timestamps};
 use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
 use events::dead::Reason;
+use events::envelope::time;
 use events::ledger::{Count, Entry};
 use events::log::Record;
-use events::{Headers, headers, time};
+use events::{Headers, headers};
 
 /// A record that became a dead letter.
 #[derive(Debug, Clone, Copy)]
@@ -68,11 +69,11 @@ pub fn dead_letter_rows(letters: &[DeadLetter<'_>]) -> Result<RecordBatch, Arrow
                 None => column.push_null(),
             }
         }
-        event_time.push_option(get(headers::TIME).and_then(time::parse_us));
-        let received = get(headers::RECEIVEDAT).and_then(time::parse_us);
+        event_time.push_option(get(headers::TIME).and_then(time::parse));
+        let received = get(headers::RECEIVEDAT).and_then(time::parse);
         let received = received.unwrap_or_else(|| record.time_ms.saturating_mul(1_000));
         received_at.push(received);
-        date.push(time::date_of(received));
+        date.push(columns::date_of(received));
         json.clear();
         write_headers(&mut json, &record.headers);
         all_headers.push(&json);
@@ -152,7 +153,7 @@ pub fn ledger_rows(records: &[LedgerRecord<'_>]) -> Result<RecordBatch, ArrowErr
         numbers[12].push(row.record.offset);
         small[0].push_option(entry.as_ref().map(|entry| entry.partition));
         small[1].push(row.partition);
-        small[2].push(time::date_of(row.record.time_ms.saturating_mul(1_000)));
+        small[2].push(columns::date_of(row.record.time_ms.saturating_mul(1_000)));
     }
     let [id, instance, stage, stream, subject, topic, detail, incarnation] = texts;
     let [written_at, counts @ .., offset] = numbers;

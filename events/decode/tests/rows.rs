@@ -103,7 +103,7 @@ fn what_is_no_json_is_rejected_and_leaves_the_rows_around_it_whole() {
         assert_eq!(reasons, [(1, Reason::PayloadNotJson)], "{bad}");
         assert_eq!(decoded.batch.num_rows(), 2);
         for row in 0..2 {
-            let expected: Value = serde_json::from_str(&good.replace(":1,", ":1,")).unwrap();
+            let expected: Value = serde_json::from_str(good).unwrap();
             assert_eq!(payload(&table, &decoded.batch, row), expected, "beside {bad}");
         }
     }
@@ -115,7 +115,8 @@ fn what_is_no_json_is_rejected_and_leaves_the_rows_around_it_whole() {
 #[test]
 fn what_never_claimed_to_be_json_is_kept_whole() {
     let table = discovered(&[r#"{"a":1}"#]);
-    let cases: [(&[(&str, &str)], &[u8], &str); 5] = [
+    type Case = (&'static [(&'static str, &'static str)], &'static [u8], &'static str);
+    let cases: [Case; 5] = [
         (
             &[("content-type", "text/plain")],
             b"hi \"you\"",

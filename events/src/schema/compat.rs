@@ -261,7 +261,8 @@ mod tests {
             json!({}),
         );
         type Edit = fn(&mut Value);
-        let cases: [(Edit, &[(&str, Verdict, &str)]); 15] = [
+        type Expected = &'static [(&'static str, Verdict, &'static str)];
+        let cases: [(Edit, Expected); 15] = [
             (|_| {}, &[]),
             (|s| s["properties"]["a"]["description"] = json!("new"), &[]),
             (|s| s["properties"]["z"] = json!({"type": "string"}), &[("/properties/z", Compatible, "new optional")]),

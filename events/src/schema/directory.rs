@@ -37,6 +37,9 @@ impl fmt::Display for Problem {
 /// A file as it was when it was last looked at.
 type Mark = (SystemTime, u64);
 
+/// The files of one type, and what they say, by version.
+type Versions<'a> = BTreeMap<i32, (&'a PathBuf, Arc<Schema>)>;
+
 /// A directory of schemas, and what it said the last time.
 #[derive(Debug)]
 pub struct Directory {
@@ -107,7 +110,7 @@ impl Directory {
 
     /// What is valid, less the versions that are not compatible with the ones before them.
     fn registry(&self, problems: &mut Vec<Problem>) -> Registry {
-        let mut by_type: BTreeMap<Arc<str>, BTreeMap<i32, (&PathBuf, Arc<Schema>)>> = BTreeMap::new();
+        let mut by_type: BTreeMap<Arc<str>, Versions<'_>> = BTreeMap::new();
         for (file, schema) in &self.good {
             let versions = by_type.entry(schema.event_type.clone()).or_default();
             versions.insert(schema.version, (file, schema.clone()));
