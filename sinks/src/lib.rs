@@ -36,6 +36,8 @@ mod recover;
 mod remove;
 mod route;
 mod signal;
+#[cfg(test)]
+mod tests;
 mod vacuum;
 mod worker;
 

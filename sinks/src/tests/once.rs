@@ -1,0 +1,103 @@
+//! Rows once: zombies, overlapping flushes, races for columns and names.
+
+use super::{Bench, event, offsets, rows, spec, stream};
+use crate::recover;
+use crate::route::Kind;
+use arrow::array::AsArray;
+use events::ledger::{Count, Entry};
+use events::log::memory::MemoryLog;
+use events::log::{Append, Durability, Log};
+use events::streams::TopicPartition;
+use std::sync::Arc;
+use tables::{DEAD_LETTERS, Store};
+
+fn kills(offsets: std::ops::Range<i64>) -> Vec<events::log::Record> {
+    offsets.map(|offset| event(offset, "game.kill", "p", "{\"gold\":1}")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn overlapping_flushes_of_two_sinks_never_double_a_row() {
+    let store = Store::open("memory:///lake").unwrap();
+    let (one, other) = (Bench::new(&store), Bench::new(&store));
+    one.flush(0, 10, kills(0..10)).await.unwrap();
+    other.flush(5, 15, kills(5..15)).await.unwrap();
+    one.flush(0, 10, kills(0..10)).await.unwrap();
+    let (a, b) = tokio::join!(one.flush(15, 40, kills(15..40)), other.flush(15, 30, kills(15..30)));
+    a.unwrap();
+    b.unwrap();
+    assert_eq!(offsets(&store, "game_kill").await, (0..40).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flush_that_died_between_two_tables_is_finished_by_the_next() {
+    let store = Store::open("memory:///lake").unwrap();
+    let all = |range: std::ops::Range<i64>| -> Vec<_> {
+        range.map(|i| event(i, ["game.kill", "game.chat", "killfeed_x"][i as usize % 3], "p", "{}")).collect()
+    };
+    let first: Vec<_> = all(0..9).into_iter().filter(|record| record.offset % 3 == 0).collect();
+    Bench::new(&store).flush(0, 9, first).await.unwrap();
+    Bench::new(&store).flush(0, 12, all(0..12)).await.unwrap();
+    assert_eq!(offsets(&store, "game_kill").await, [0, 3, 6, 9]);
+    assert_eq!(offsets(&store, "game_chat").await, [1, 4, 7, 10]);
+    assert_eq!(offsets(&store, DEAD_LETTERS).await, [2, 5, 8, 11]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn racing_sinks_add_both_their_columns_and_lose_no_value() {
+    let store = Store::open("memory:///lake").unwrap();
+    let bench = Bench::new(&store);
+    bench.flush(0, 1, vec![event(0, "game.kill", "p", "{\"a\":1}")]).await.unwrap();
+    let (left, right) = (Bench::new(&store), Bench::new(&store));
+    let (a, b) = tokio::join!(
+        left.flush(1, 2, vec![event(1, "game.kill", "p", "{\"left\":2}")]),
+        right.flush(
+            1,
+            3,
+            vec![event(1, "game.kill", "p", "{\"left\":2}"), event(2, "game.kill", "p", "{\"right\":3}")]
+        )
+    );
+    a.unwrap();
+    b.unwrap();
+    assert_eq!(offsets(&store, "game_kill").await, [0, 1, 2]);
+    for batch in rows(&store, "game_kill").await {
+        assert!(batch.column_by_name("left").is_some() && batch.column_by_name("right").is_some());
+        assert_eq!(batch.column_by_name("extra").unwrap().null_count(), batch.num_rows(), "nothing went to extra");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_belongs_to_the_type_that_came_first() {
+    let store = Store::open("memory:///lake").unwrap();
+    let bench = Bench::new(&store);
+    bench.flush(0, 1, vec![event(0, "game.kill", "p", "{}")]).await.unwrap();
+    bench.flush(1, 3, vec![event(1, "game/kill", "p", "{}"), event(2, "game.kill", "p", "{}")]).await.unwrap();
+    assert_eq!(offsets(&store, "game_kill").await, [0, 2]);
+    let dead = rows(&store, DEAD_LETTERS).await;
+    assert_eq!(dead.len(), 1);
+    assert_eq!(dead[0].column_by_name("reason").unwrap().as_string::<i32>().value(0), "table_name_taken");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_position_is_rebuilt_from_the_ledger() {
+    let store = Store::open("memory:///lake").unwrap();
+    let log: Arc<dyn Log> = Arc::new(MemoryLog::new(Arc::new(super::clock())));
+    let info = log.create_stream(&spec(2)).await.unwrap();
+    let of = TopicPartition::new(stream().clean(), 1);
+    let position = async || recover::position(log.as_ref(), &store, &info, &of, Kind::Clean).await.unwrap();
+    assert_eq!(position().await, 0, "a new partition");
+    for (to, incarnation) in [(7, info.incarnation.as_ref()), (12, info.incarnation.as_ref()), (99, "another")] {
+        let count = Count::Sink { topic: "events.clean".into(), from: 0, to, records: 1, rows: Default::default() };
+        let entry = Entry {
+            id: "e".into(),
+            time_us: 0,
+            instance: "i".into(),
+            stream: "events".into(),
+            incarnation: incarnation.into(),
+            partition: 1,
+            count,
+        };
+        let append = Append { to: entry.destination(&stream()), records: vec![entry.to_record().unwrap()] };
+        log.append(vec![append], Durability::All).await.pop().unwrap().unwrap();
+    }
+    assert_eq!(position().await, 12);
+}
