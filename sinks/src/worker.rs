@@ -185,12 +185,11 @@ impl Session<'_> {
     }
 
     async fn revoked(&mut self, partitions: &[TopicPartition]) -> Result<(), Error> {
-        self.abandon().await?;
         for of in partitions {
             self.gathered.remove(of);
             self.wanted.remove(of);
         }
-        Ok(())
+        self.abandon().await
     }
 
     /// Ends the flush at work, since its generation is over. Its records are read again from where
