@@ -27,6 +27,7 @@ mod near;
 mod personal;
 mod present;
 pub mod reports;
+mod scan;
 mod snapshots;
 #[cfg(test)]
 mod tests;

@@ -3,6 +3,7 @@
 
 use crate::mask::{Hide, Mask};
 use crate::personal::{Declared, Personal, Rule};
+use crate::scan::Scan;
 use crate::{Error, Result};
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
@@ -24,7 +25,9 @@ impl Snapshot {
     /// The newest version of the table; `None` if there is no such table.
     pub(crate) async fn newest(store: &Store, name: &str, context: &SessionContext) -> Result<Option<Self>> {
         let Some(table) = store.load(name).await? else { return Ok(None) };
-        let snapshot = table.snapshot().map_err(tables::Error::from)?.snapshot().clone();
+        let state = table.snapshot().map_err(tables::Error::from)?;
+        let partition_columns = state.metadata().partition_columns().to_vec();
+        let snapshot = state.snapshot().clone();
         let provider = table
             .table_provider()
             .with_eager_snapshot(snapshot)
@@ -32,7 +35,8 @@ impl Snapshot {
             .build()
             .await
             .map_err(|error| Error::of_datafusion(&error, 0))?;
-        Ok(Some(Self { name: name.to_owned(), provider: Arc::new(provider) }))
+        let provider = Arc::new(Scan::new(Arc::new(provider), partition_columns));
+        Ok(Some(Self { name: name.to_owned(), provider }))
     }
 
     pub(crate) fn schema(&self) -> SchemaRef {

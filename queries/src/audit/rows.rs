@@ -64,7 +64,7 @@ fn windows(accounts: &[Account], bytes_max: u64) -> Vec<(Offset, Offset)> {
     let end = accounts.iter().map(|account| account.cut).max().unwrap_or(0);
     let partitions = u64::try_from(accounts.len().max(1)).unwrap_or(1);
     let chunks = (bytes_max / CHUNK_BYTES / partitions).max(1);
-    let width = Offset::try_from(chunks * CHUNK_OFFSETS).unwrap_or(Offset::MAX);
+    let width = Offset::try_from(chunks.saturating_mul(CHUNK_OFFSETS)).unwrap_or(Offset::MAX);
     let mut windows = Vec::new();
     let mut from: Offset = 0;
     while from.saturating_add(width) < end {

@@ -31,8 +31,9 @@ async fn a_sort_spills_within_its_directory() {
     let dir = tempfile::tempdir().unwrap();
     let spill_dir = Some(dir.path().join("spill"));
     let engine = fixture.engine(Config { memory_bytes: 24 << 20, spill_dir, ..config() });
-    let sql = "SELECT value, -value AS down FROM generate_series(1, 3000000) ORDER BY down LIMIT 1 OFFSET 2999999";
-    assert_eq!(csv(&engine, sql).await.unwrap(), "value,down\n1,-1\n");
+    let sql =
+        "SELECT max(n) AS n FROM (SELECT row_number() OVER (ORDER BY -value) AS n FROM generate_series(1, 3000000))";
+    assert_eq!(csv(&engine, sql).await.unwrap(), "n\n3000000\n");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -19,7 +19,11 @@ async fn engine() -> (Fixture, Engine) {
 async fn what_is_personal_reads_as_null_without_the_scope() {
     let (_fixture, engine) = engine().await;
     for (sql, with, without) in [
-        ("SELECT player_id FROM chat_message ORDER BY _offset", "player_id\np1\np2\np1\n", "player_id\n\n\n\n"),
+        (
+            "SELECT player_id FROM chat_message ORDER BY _offset",
+            "player_id\np1\np2\np1\n",
+            "player_id\n\"\"\n\"\"\n\"\"\n",
+        ),
         (
             "SELECT home FROM chat_message WHERE _offset = 0",
             "home\n\"{\"\"city\"\":\"\"Kiel\"\",\"\"zip\"\":1}\"\n",
@@ -71,7 +75,7 @@ async fn no_question_gets_around_it() {
         assert_eq!(csv_as(&engine, sql, &viewer(false)).await.unwrap(), "n\n0\n", "{sql}");
     }
     let leaky = "SELECT cast(player_id AS int) AS n FROM chat_message LIMIT 1";
-    assert_eq!(csv_as(&engine, leaky, &viewer(false)).await.unwrap(), "n\n\n");
+    assert_eq!(csv_as(&engine, leaky, &viewer(false)).await.unwrap(), "n\n\"\"\n");
     let plan =
         csv_as(&engine, "EXPLAIN SELECT * FROM chat_message WHERE player_id = 'p1'", &viewer(false)).await.unwrap();
     assert!(!plan.contains(".parquet"), "{plan}");
