@@ -46,6 +46,7 @@
 //! with unread data, appends fail with [`Error::Full`]; room is never made by dropping the unread.
 
 mod checks;
+pub mod conformance;
 pub mod embedded;
 mod groups;
 mod member;
