@@ -140,7 +140,8 @@ mod tests {
         let small: Vec<LiveFile> = (0..8).map(|i| file(9, 10 + i)).collect();
         let grown = |more: LiveFile| small.iter().cloned().chain([more]).collect::<Vec<_>>();
         let eight: Vec<i64> = (10..18).collect();
-        let cases: [(&str, Vec<LiveFile>, Option<Vec<i64>>); 6] = [
+        type Case = (&'static str, Vec<LiveFile>, Option<Vec<i64>>);
+        let cases: [Case; 6] = [
             ("too few of today", small[..7].to_vec(), None),
             ("enough of today", small.clone(), Some(eight.clone())),
             ("one much larger stays out", grown(file(9, 900)), Some(eight.clone())),
