@@ -195,11 +195,16 @@ impl Enricher {
         self.young.get(client_address).map_or(&[], |packed| packed)
     }
 
+    /// Addresses remembered at the moment.
+    pub fn remembered(&self) -> usize {
+        self.young.len() + self.old.len()
+    }
+
     #[cold]
     fn remember(&mut self, client_address: &[u8]) {
         let known = self.old.get(client_address).cloned();
         let packed = known.unwrap_or_else(|| self.look_up(client_address));
-        if self.young.len() >= self.addresses_max / 2 {
+        if self.young.len() >= (self.addresses_max / 2).max(1) {
             self.old = std::mem::take(&mut self.young);
         }
         self.young.insert(client_address.into(), packed);

@@ -71,7 +71,10 @@ impl Partition {
 
     /// Takes what a state record says, records being handed over in order; `now_ms` is the append
     /// time that the newest of them reached.
-    pub(crate) fn restore(&mut self, page: &Page, now_ms: i64) -> Result<(), Error> {
+    ///
+    /// # Errors
+    /// If memory is short and the disk fails.
+    pub fn restore(&mut self, page: &Page, now_ms: i64) -> Result<(), Error> {
         self.reach_time(page.time_ms);
         page.entries.iter().for_each(|entry| self.reach.note(entry.window_ms, entry.time_ms));
         self.window.restore(page.entries.iter().map(claim), now_ms);
