@@ -38,7 +38,10 @@ fn batch(first: u64, addresses: u64) -> Batch {
         builder.push("content-type", b"application/json");
         builder.push("ce_receivedat", b"2026-11-21T10:00:00.123456Z");
         let address = number % addresses;
-        builder.push("ce_clientaddress", format!("198.{}.{}.{}", 18 + address / 65_536, address / 256 % 256, address % 256).as_bytes());
+        builder.push(
+            "ce_clientaddress",
+            format!("198.{}.{}.{}", 18 + address / 65_536, address / 256 % 256, address % 256).as_bytes(),
+        );
         let at = usize::try_from(place).unwrap() * 120;
         Record {
             offset: i64::try_from(number).unwrap(),
@@ -63,7 +66,8 @@ fn main() {
     let mut stage = Stage::new(Router::new(SharedRegistry::default(), true), enricher);
 
     let sample = batch(0, 1_000);
-    let bytes: usize = sample.records.iter().map(|r| r.headers.len() + r.key.len() + r.payload.as_ref().map_or(0, Bytes::len)).sum();
+    let bytes: usize =
+        sample.records.iter().map(|r| r.headers.len() + r.key.len() + r.payload.as_ref().map_or(0, Bytes::len)).sum();
     println!("{} bytes an event", bytes / BATCH);
 
     let (mut first, mut pages) = (0, Vec::new());
@@ -73,7 +77,11 @@ fn main() {
         first += BATCH as u64;
     }
     let live = partition.window().len();
-    println!("filled with {live} fingerprints in {:.1?} (making the events included): {} MB", filling.elapsed(), partition.window().bytes() >> 20);
+    println!(
+        "filled with {live} fingerprints in {:.1?} (making the events included): {} MB",
+        filling.elapsed(),
+        partition.window().bytes() >> 20
+    );
 
     for (what, addresses) in [("addresses met before", 1_000), ("half of the addresses new", 120_000)] {
         let (mut took, mut events) = (Duration::ZERO, 0u64);

@@ -19,11 +19,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 const CACHE_BYTES: u64 = 64 << 20;
 
 /// The scratch directory of one process. Nothing is created before the first spill.
-#[derive(Debug)]
 pub struct Scratch {
     dir: PathBuf,
     open: Mutex<Option<Database>>,
     named: AtomicU64,
+}
+
+impl std::fmt::Debug for Scratch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "scratch directory {}", self.dir.display())
+    }
 }
 
 impl Scratch {

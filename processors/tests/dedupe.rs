@@ -17,11 +17,21 @@ const PARTITIONS: i32 = 2;
 /// What a day brings.
 #[derive(Debug, Clone)]
 enum Happening {
-    Send { partition: i32, kind: u8, id: u8, data: u8, copies: u8 },
+    Send {
+        partition: i32,
+        kind: u8,
+        id: u8,
+        data: u8,
+        copies: u8,
+    },
     /// The log's clock moves on.
-    Pass { ms: i64 },
+    Pass {
+        ms: i64,
+    },
     /// The processor gets to work.
-    Work { ms: u64 },
+    Work {
+        ms: u64,
+    },
     Kill,
     Upset,
     Crash,
@@ -48,13 +58,16 @@ fn record(partition: i32, kind: u8, id: u8, data: u8) -> events::log::NewRecord 
         3 => event("test.discovered", &id, &game, &data),
         4 => {
             let mut redriven = event(BRIEF, &id, &game, &data);
-            let marked = redriven.headers.iter().map(|(name, value)| {
-                (std::str::from_utf8(name).unwrap(), std::str::from_utf8(value).unwrap())
-            });
+            let marked = redriven
+                .headers
+                .iter()
+                .map(|(name, value)| (std::str::from_utf8(name).unwrap(), std::str::from_utf8(value).unwrap()));
             redriven.headers = events::Headers::of(marked.chain([(headers::REDRIVEOF, "conflict")]));
             redriven
         }
-        _ => events::log::NewRecord { headers: events::Headers::of([("who", "else")]), ..event("x", "1", &game, &data) },
+        _ => {
+            events::log::NewRecord { headers: events::Headers::of([("who", "else")]), ..event("x", "1", &game, &data) }
+        }
     }
 }
 
@@ -169,9 +182,9 @@ async fn live_through(seed: u64, faults: Faults, day: Vec<Happening>) {
     }
 }
 
-fn paused(future: impl Future<Output = ()>) {
+fn block_on(future: impl Future<Output = ()>) {
     let mut builder = tokio::runtime::Builder::new_current_thread();
-    builder.enable_all().start_paused(true).build().unwrap().block_on(future);
+    builder.enable_all().build().unwrap().block_on(future);
 }
 
 proptest! {
@@ -179,16 +192,16 @@ proptest! {
 
     #[test]
     fn on_a_bad_day_the_books_balance(seed: u64, day in prop::collection::vec(happening(), 1..60)) {
-        paused(live_through(seed, Faults::STORM, day));
+        block_on(live_through(seed, Faults::STORM, day));
     }
 
     #[test]
     fn over_gaps_the_books_balance(seed: u64, day in prop::collection::vec(happening(), 1..60)) {
-        paused(live_through(seed, Faults::GAPS, day));
+        block_on(live_through(seed, Faults::GAPS, day));
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn two_members_share_the_partitions_and_nothing_is_counted_twice() {
     let mut ground = Ground::new(4, MemoryLog::new).await;
     let first = ground.start();

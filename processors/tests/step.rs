@@ -145,10 +145,8 @@ fn a_dead_letter_claims_its_key_too_and_redrive_is_the_way_back() {
     );
     let schemas = registry();
     schemas.replace(Registry::of([schema("un.known", Duration::from_secs(9), None)]));
-    bench.stage = Stage::new(
-        Router::new(schemas, false),
-        Enricher::new(Databases::open(&[]), AddressPolicy::Drop, 100),
-    );
+    bench.stage =
+        Stage::new(Router::new(schemas, false), Enricher::new(Databases::open(&[]), AddressPolicy::Drop, 100));
     let output = bench.process(vec![redriven]);
     assert_eq!((output.counts.clean, output.counts.redriven), (1, 1));
     let headers = pairs(&output.clean[0]);
@@ -184,7 +182,7 @@ fn the_window_is_measured_on_append_time_to_the_millisecond() {
 #[test]
 fn a_batch_larger_than_any_chunk_loses_nothing() {
     let mut bench = bench();
-    for count in [0, 1, 31, 32, 33, 64, 1_000] {
+    for count in [0u64, 1, 31, 32, 33, 64, 1_000] {
         let before = bench.next;
         let records = (0..count).map(|n| event("t", &format!("{before}-{}", n / 2), "g", "{}")).collect();
         let counts = bench.process(records).counts;

@@ -61,13 +61,13 @@ impl Ground {
         let clock = ManualClock::at(START_US);
         let log = log(Arc::new(clock.clone()));
         let stream = Stream::new("events").unwrap();
-        let spec =
-            StreamSpec { stream: stream.clone(), partitions, retention: 7 * DAY, state_retention: 4 * DAY };
+        let spec = StreamSpec { stream: stream.clone(), partitions, retention: 7 * DAY, state_retention: 4 * DAY };
         let info = log.create_stream(&spec).await.unwrap();
         let dir = tempfile::tempdir().unwrap();
         let mut config = Config::new(stream, "test", dir.path().join("scratch"));
         config.state_retention = 4 * DAY;
-        config.backoff_max = Duration::from_millis(100);
+        config.backoff_max = Duration::from_millis(2);
+        config.linger = Duration::from_millis(1);
         Self { log, clock, info, config, registry: registry(), _dir: dir }
     }
 
@@ -108,7 +108,7 @@ impl Ground {
 
     /// Waits until everything in raw is processed.
     pub(crate) async fn settled(&self) {
-        for _ in 0..10_000 {
+        for _ in 0..30_000 {
             let mut done = true;
             for partition in 0..self.info.partitions {
                 let raw = self.raw(partition);
@@ -119,9 +119,20 @@ impl Ground {
             if done {
                 return;
             }
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        panic!("not processed after 200 s");
+        panic!("not processed after half a minute");
+    }
+
+    /// Waits until the partition's state has more than `pages` records.
+    pub(crate) async fn state_grown_past(&self, partition: i32, pages: usize) {
+        for _ in 0..30_000 {
+            if self.log.records(&self.state(partition)).len() > pages {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        panic!("no state record after half a minute");
     }
 
     /// Everything readable in a partition.
@@ -177,7 +188,7 @@ impl Running {
 
     /// Waits until it ends by itself.
     pub(crate) async fn failed(self) -> Error {
-        let ended = tokio::time::timeout(Duration::from_secs(600), self.task).await;
+        let ended = tokio::time::timeout(Duration::from_secs(30), self.task).await;
         ended.expect("it goes on working").unwrap().unwrap_err()
     }
 }

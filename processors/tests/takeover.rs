@@ -26,11 +26,11 @@ async fn clean_ids(ground: &Ground) -> Vec<String> {
     ground.clean(0).await.iter().map(|record| record.headers.get_str("ce_id").unwrap().to_owned()).collect()
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_new_partition_starts_at_zero_and_says_so() {
     let ground = quiet().await;
     let running = ground.start();
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    ground.state_grown_past(0, 0).await;
     running.stop().await.unwrap();
     let pages = ground.pages(0).await;
     assert_eq!((pages.len(), pages[0].from, pages[0].to), (1, 0, 0));
@@ -38,7 +38,7 @@ async fn a_new_partition_starts_at_zero_and_says_so() {
     assert_eq!(clean_ids(&ground).await, ["1"]);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_restart_remembers() {
     let ground = quiet().await;
     process(&ground, &["1", "2"]).await;
@@ -46,7 +46,7 @@ async fn a_restart_remembers() {
     assert_eq!(clean_ids(&ground).await, ["1", "2", "3"]);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn no_state_but_a_ledger_that_agrees_is_an_empty_window() {
     let ground = quiet().await;
     process(&ground, &["1"]).await;
@@ -55,7 +55,7 @@ async fn no_state_but_a_ledger_that_agrees_is_an_empty_window() {
     assert_eq!(clean_ids(&ground).await, ["1", "1", "2"], "forgotten with the state");
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn no_state_and_a_ledger_that_disagrees_stops() {
     let ground = quiet().await;
     process(&ground, &["1"]).await;
@@ -83,7 +83,7 @@ async fn no_state_and_a_ledger_that_disagrees_stops() {
     assert!(matches!(error, Error::StateMismatch { state_to: Some(2), committed: Some(1), .. }), "{error}");
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn state_that_does_not_lead_up_to_the_position_stops() {
     let ground = quiet().await;
     process(&ground, &["1", "2"]).await;
@@ -97,7 +97,7 @@ async fn state_that_does_not_lead_up_to_the_position_stops() {
     assert!(matches!(error, Error::StateMismatch { state_to: Some(2), committed: Some(1), .. }), "{error}");
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_missing_state_record_stops() {
     let ground = quiet().await;
     for id in ["1", "2", "3"] {
@@ -114,7 +114,7 @@ async fn a_missing_state_record_stops() {
     assert!(error.to_string().contains("the one before ends at 1"), "{error}");
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_state_record_that_can_not_be_read_stops() {
     let ground = quiet().await;
     process(&ground, &["1"]).await;
@@ -124,7 +124,7 @@ async fn a_state_record_that_can_not_be_read_stops() {
     assert!(matches!(error, Error::StateBroken { .. }), "{error}");
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn an_open_transaction_in_state_is_waited_for() {
     let faults = Faults { open: 1.0, ..Faults::default() };
     let ground = Ground::new(1, |clock| MemoryLog::with_faults(3, faults, clock)).await;
@@ -133,7 +133,7 @@ async fn an_open_transaction_in_state_is_waited_for() {
     assert_eq!(clean_ids(&ground).await, ["1", "2"]);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn raw_deleted_unread_stops_and_is_entered_in_the_ledger_once() {
     let ground = quiet().await;
     process(&ground, &["1"]).await;
@@ -151,7 +151,7 @@ async fn raw_deleted_unread_stops_and_is_entered_in_the_ledger_once() {
     assert_eq!(expired.len(), 1, "the same id each time");
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_log_that_ends_below_the_position_stops() {
     let ground = quiet().await;
     process(&ground, &["1", "2"]).await;
@@ -160,24 +160,28 @@ async fn a_log_that_ends_below_the_position_stops() {
     assert!(matches!(error, Error::Log(events::log::Error::OutOfRange { position: 2, .. })), "{error}");
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn state_is_renewed_while_raw_is_silent_and_outlives_its_retention() {
     let ground = quiet().await;
     process(&ground, &["1"]).await;
     let running = ground.start();
-    for _ in 0..20 {
-        ground.clock.advance_us(i64::try_from((DAY / 2).as_micros()).unwrap());
-        tokio::time::sleep(Duration::from_secs(2)).await;
+    ground.state_grown_past(0, 2).await;
+    for _ in 0..10 {
+        let last = ground.log.records(&ground.state(0)).last().unwrap().offset;
+        ground.clock.advance_us(i64::try_from(DAY.as_micros()).unwrap());
+        while ground.log.records(&ground.state(0)).last().unwrap().offset == last {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
         ground.log.enforce_retention();
     }
     running.stop().await.unwrap();
     let pages = ground.pages(0).await;
-    assert!(pages.len() < 20 && pages.iter().all(|page| (page.from, page.to) == (1, 1)), "{pages:?}");
+    assert!(pages.len() <= 6 && pages.iter().all(|page| (page.from, page.to) == (1, 1)), "{pages:?}");
     process(&ground, &["2"]).await;
     assert_eq!(clean_ids(&ground).await.last().unwrap(), "2");
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_short_window_does_not_hide_a_long_one() {
     let ground = quiet().await;
     process(&ground, &["long"]).await;
@@ -192,11 +196,11 @@ async fn a_short_window_does_not_hide_a_long_one() {
     assert!(ground.clean(0).await.windows(2).all(|pair| raw_offset(&pair[0]) < raw_offset(&pair[1])));
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_step_of_another_generation_is_dropped() {
     let ground = quiet().await;
     let running = ground.start();
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    ground.state_grown_past(0, 0).await;
     let raw = ground.raw(0);
     let mut old = ground.log.join(PROCESSOR_GROUP, &[raw.topic.clone()], "old").await.unwrap();
     _ = old.poll(ReadLimit::default(), Duration::from_millis(10)).await.unwrap();
@@ -211,7 +215,7 @@ async fn a_step_of_another_generation_is_dropped() {
     assert_eq!(clean_ids(&ground).await, ["1"]);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn too_short_a_retention_of_state_is_refused_at_start() {
     let mut ground = quiet().await;
     ground.config.state_retention = DAY;
