@@ -61,7 +61,7 @@ pub async fn tables(engine: &Engine) -> Result<Vec<Table>> {
 }
 
 async fn describe(engine: &Engine, snapshot: &Snapshot) -> Result<Table> {
-    let failed = |error| engine.classify_failure(&error);
+    let failed = |error| engine.failed(&error);
     let context = engine.session();
     let frame = context.read_table(snapshot.whole()).map_err(failed)?;
     let newest = ["received_at", "time"].into_iter().find(|name| snapshot.schema().column_with_name(name).is_some());

@@ -16,6 +16,7 @@ use datafusion::catalog::TableProvider;
 use datafusion::common::{ScalarValue, TableReference};
 use datafusion::config::Dialect;
 use datafusion::dataframe::DataFrame;
+use datafusion::error::DataFusionError;
 use datafusion::execution::context::SQLOptions;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
@@ -25,6 +26,7 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::sql::parser::Statement;
 use events::schema::SharedRegistry;
 use futures::StreamExt;
+use std::collections::HashSet;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -64,6 +66,8 @@ struct Inner {
     runtime: Option<Runtime>,
     running: Arc<Semaphore>,
     waiting: AtomicUsize,
+    /// Held by the audit that runs: one is enough.
+    audits: tokio::sync::Mutex<()>,
 }
 
 impl std::fmt::Debug for Engine {
@@ -116,6 +120,7 @@ impl Engine {
             registry,
             running: Arc::new(Semaphore::new(config.running_max.max(1))),
             waiting: AtomicUsize::new(0),
+            audits: tokio::sync::Mutex::new(()),
             config,
             environment,
             runtime: Some(runtime),
@@ -196,6 +201,11 @@ impl Engine {
         runtime.ok_or_else(|| Error::Internal("the engine has stopped".into()))
     }
 
+    /// Waits until no other audit runs.
+    pub(crate) async fn audit_turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.0.audits.lock().await
+    }
+
     /// A session that knows no table yet.
     pub(crate) fn session(&self) -> SessionContext {
         let mut settings = SessionConfig::new()
@@ -224,12 +234,9 @@ impl Engine {
         Snapshot::newest(&self.0.store, name, context).await
     }
 
-    fn failed(&self, error: &datafusion::error::DataFusionError) -> Error {
+    /// What DataFusion's error means to who asked.
+    pub(crate) fn failed(&self, error: &DataFusionError) -> Error {
         Error::of_datafusion(error, self.0.config.memory_bytes)
-    }
-
-    pub(crate) fn classify_failure(&self, error: &datafusion::error::DataFusionError) -> Error {
-        self.failed(error)
     }
 
     /// A table for this viewer, with what is personal hidden where it must be.
@@ -387,7 +394,8 @@ fn narrow_warnings(plan: &datafusion::logical_expr::LogicalPlan, narrow: Vec<(St
         return Vec::new();
     }
     let text = plan.display_indent().to_string();
-    let read = narrow.into_iter().filter(|(_, column)| text.contains(column.as_str()));
+    let names: HashSet<&str> = text.split(|c: char| !(c.is_alphanumeric() || c == '_')).collect();
+    let read = narrow.into_iter().filter(|(_, column)| names.contains(column.as_str()));
     read.map(|(table, column)| {
         format!(
             "{table}.{column}: some values don't fit its type and stand in extra; `killfeed schema apply` widens it"

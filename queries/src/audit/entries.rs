@@ -99,6 +99,25 @@ impl Ledger {
         }
     }
 
+    /// Puts removals to the stream whose rows they took: they are written by whoever keeps the tables,
+    /// who may serve another stream.
+    fn unite(&mut self, positions: &Positions) {
+        let mut streams: BTreeMap<String, String> = BTreeMap::new();
+        let counting = self.partitions.iter().filter(|(_, entries)| !entries.processed.is_empty()).map(|(key, _)| key);
+        for key in counting.chain(positions.keys()) {
+            streams.insert(key.incarnation.clone(), key.stream.clone());
+        }
+        for (key, entries) in std::mem::take(&mut self.partitions) {
+            let stream = streams.get(&key.incarnation).cloned().unwrap_or_else(|| key.stream.clone());
+            let united = self.partitions.entry(Key { stream, ..key }).or_default();
+            united.acknowledged += entries.acknowledged;
+            united.processed.extend(entries.processed);
+            united.sunk.extend(entries.sunk);
+            united.removed.extend(entries.removed);
+            united.expired.extend(entries.expired);
+        }
+    }
+
     fn sort(&mut self) {
         for entries in self.partitions.values_mut() {
             entries.processed.sort_by_key(|step| (step.from, step.to));
@@ -112,7 +131,7 @@ pub(crate) async fn read(engine: &Engine, books: &Books, positions: &Positions) 
     let mut ledger = Ledger::default();
     let context = engine.session();
     if let Some(snapshot) = engine.snapshot(LEDGER, &context).await? {
-        let failed = |error| engine.classify_failure(&error);
+        let failed = |error| engine.failed(&error);
         let frame = context.read_table(snapshot.whole()).and_then(|frame| frame.select_columns(&["detail"]));
         let mut batches = frame.map_err(failed)?.execute_stream().await.map_err(failed)?;
         while let Some(batch) = batches.next().await {
@@ -138,6 +157,7 @@ pub(crate) async fn read(engine: &Engine, books: &Books, positions: &Positions) 
         })
         .await?;
     }
+    ledger.unite(positions);
     ledger.sort();
     Ok(ledger)
 }

@@ -116,6 +116,7 @@ const LOOKS: usize = 2;
 pub async fn audit(engine: &Engine, books: &Books) -> Result<Audit> {
     let (runtime, engine, books) = (engine.runtime()?.clone(), engine.clone(), books.clone());
     let task = runtime.spawn(async move {
+        let _turn = engine.audit_turn().await;
         let mut audit = look(&engine, &books).await?;
         for _ in 1..LOOKS {
             if audit.balanced {

@@ -124,7 +124,7 @@ impl<'a> Pass<'a> {
         snapshot: &Snapshot,
         columns: &Columns,
     ) -> Result<()> {
-        let failed = |error| engine.classify_failure(&error);
+        let failed = |error| engine.failed(&error);
         let mut frame = context.read_table(snapshot.whole()).map_err(failed)?;
         let raw = || col("_raw_offset");
         if self.from > 0 {

@@ -111,3 +111,39 @@ async fn rows_are_seen_as_soon_as_they_are_committed() {
     fixture.append("chat_message", &schema, &[super::support::event(9, 9, serde_json::json!({"text": "new"}))]).await;
     assert_eq!(csv(&engine, count).await.unwrap(), "n\n4\n");
 }
+
+#[tokio::test]
+async fn placeholders_take_values_and_never_text() {
+    use datafusion::common::ScalarValue;
+    let fixture = chat().await;
+    let engine = fixture.engine(config());
+    let sql = "SELECT count(*) AS n FROM chat_message WHERE ($player = '' OR player_id = $player) AND coalesce(score, 0) >= $min AND date >= $since";
+    for (player, min, expected) in [("", 0, 2), ("p1", 0, 2), ("p2", -5, 1), ("' OR true --", -5, 0)] {
+        let parameters = vec![
+            ("player".to_owned(), ScalarValue::from(player)),
+            ("min".to_owned(), ScalarValue::Int64(Some(min))),
+            ("since".to_owned(), ScalarValue::Date32(Some(20_000))),
+        ];
+        let answer = engine.query(sql, parameters, &viewer(true)).await.unwrap();
+        assert_eq!(written(answer, Format::Csv).await.unwrap(), format!("n\n{expected}\n"), "{player}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_reads_a_narrow_column_carries_a_warning() {
+    use datafusion::arrow::datatypes::{DataType, Field, Schema};
+    let fixture = super::support::Fixture::new();
+    let narrow = Field::new("damage", DataType::Int64, true)
+        .with_metadata([(decode::tree::WIDEN_KEY.to_owned(), "float64".to_owned())].into());
+    let mut fields = decode::columns::envelope().to_vec();
+    fields.push(narrow);
+    let row = super::support::event(0, 0, serde_json::json!({"damage": 1}));
+    fixture.append("hits", &Schema::new(fields), &[row]).await;
+    let engine = fixture.engine(config());
+    for (sql, warnings) in
+        [("SELECT sum(damage) AS n FROM hits", 1), ("SELECT * FROM hits", 1), ("SELECT id FROM hits", 0)]
+    {
+        let answer = engine.query(sql, Vec::new(), &viewer(true)).await.unwrap();
+        assert_eq!(answer.warnings().len(), warnings, "{sql}: {:?}", answer.warnings());
+    }
+}
