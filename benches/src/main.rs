@@ -1,3 +1,77 @@
-//! Each stage against its limit.
+//! Each stage against its limit: the same work without our code, measured in the same run, so that a
+//! figure is a ratio and survives a noisy machine.
+//!
+//! `make bench` runs them all; `benches NAME` runs one. Rates are per CPU-second (user plus system) of
+//! the measured work alone: a load generator's own CPU is never in them, because the server under
+//! load is another process. The figures of a run that was kept stand in docs/performance.md.
 
-fn main() {}
+mod bare;
+mod child;
+mod cpu;
+mod decoding;
+mod http;
+mod pipeline;
+mod processing;
+mod samples;
+mod sinking;
+mod table;
+
+use clap::{Parser, Subcommand};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Each stage of killfeed against its limit.
+#[derive(Debug, Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    what: Option<What>,
+    /// The killfeed binary to put under load; the one beside this program unless given.
+    #[arg(long, global = true)]
+    killfeed: Option<std::path::PathBuf>,
+    /// How long each load lasts, in seconds.
+    #[arg(long, global = true, default_value_t = 8)]
+    seconds: u64,
+}
+
+#[derive(Debug, Clone, Copy, Subcommand)]
+enum What {
+    /// JSON payloads to Arrow, beside arrow-json on the same bytes.
+    Decode,
+    /// The pure processing step, cold and warm, and the loop around it beside a bare copy.
+    Process,
+    /// Clean records to committed Parquet, beside bare decode and write.
+    Sink,
+    /// HTTP to durable 202, beside a server that only reads, scans and stores.
+    Ingest,
+    /// Everything in one process, from HTTP to committed rows.
+    Pipeline,
+    /// The limit that `ingest` is held against; started by it as a process of its own.
+    #[command(hide = true)]
+    BareServer {
+        /// Where it stores.
+        #[arg(long)]
+        dir: std::path::PathBuf,
+    },
+}
+
+fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    let killfeed = || child::killfeed_binary(arguments.killfeed.clone());
+    let seconds = arguments.seconds;
+    match arguments.what {
+        Some(What::Decode) => decoding::run(),
+        Some(What::Process) => processing::run(),
+        Some(What::Sink) => sinking::run(),
+        Some(What::Ingest) => http::run(&killfeed()?, seconds),
+        Some(What::Pipeline) => pipeline::run(&killfeed()?),
+        Some(What::BareServer { dir }) => bare::serve(&dir),
+        None => {
+            decoding::run()?;
+            processing::run()?;
+            sinking::run()?;
+            http::run(&killfeed()?, seconds)?;
+            pipeline::run(&killfeed()?)
+        }
+    }
+}

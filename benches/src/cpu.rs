@@ -1,0 +1,40 @@
+//! CPU time and memory of a process, as the kernel counts them.
+
+use anyhow::Context;
+use std::time::{Duration, Instant};
+
+/// CPU time that a process has used, user plus system, all threads.
+pub(crate) fn of_process(pid: u32) -> anyhow::Result<Duration> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).with_context(|| format!("process {pid} is gone"))?;
+    let after_name = stat.rsplit_once(')').context("no name in /proc stat")?.1;
+    let fields: Vec<&str> = after_name.split_whitespace().collect();
+    let ticks = |place: usize| -> anyhow::Result<u64> { Ok(fields.get(place).context("short /proc stat")?.parse()?) };
+    // utime and stime are fields 14 and 15 of stat(5), 12th and 13th after the name.
+    let total = ticks(11)? + ticks(12)?;
+    Ok(Duration::from_millis(total * 1_000 / rustix::param::clock_ticks_per_second()))
+}
+
+/// Peak resident memory of a process, in bytes.
+pub(crate) fn memory_peak_bytes(pid: u32) -> anyhow::Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
+    let kib: u64 = line.trim().trim_end_matches(" kB").parse()?;
+    Ok(kib * 1_024)
+}
+
+/// What a piece of work took.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Took {
+    /// By the clock on the wall.
+    pub wall: Duration,
+    /// User plus system, of this process.
+    pub cpu: Duration,
+}
+
+/// Times `work` in this process.
+pub(crate) fn time<T>(work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<(T, Took)> {
+    let me = std::process::id();
+    let (cpu, wall) = (of_process(me)?, Instant::now());
+    let made = work()?;
+    Ok((made, Took { wall: wall.elapsed(), cpu: of_process(me)?.saturating_sub(cpu) }))
+}

@@ -1,0 +1,205 @@
+//! HTTP to durable 202: batches of 1, 10, 100 and 500, events of 0.3, 0.85, 1 and 4 KB.
+//!
+//! First each connection sends as fast as it is answered, for the rate per CPU-second of the server;
+//! then requests are sent on a schedule at half the rate reached, and each latency is counted from
+//! the moment at which the request was due, so that a slow answer can't hide the ones behind it.
+
+use crate::child::Server;
+use crate::table::{Row, grouped, print};
+use crate::{cpu, samples};
+use anyhow::bail;
+use hdrhistogram::Histogram;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// One shape of load.
+#[derive(Debug, Clone, Copy)]
+struct Shape {
+    events: u64,
+    bytes: usize,
+    connections: usize,
+}
+
+/// What one load reached.
+struct Reached {
+    requests: u64,
+    wall: Duration,
+    cpu: Duration,
+    latency_us: Histogram<u64>,
+}
+
+/// Runs every shape against killfeed and against the bare server.
+pub(crate) fn run(killfeed: &Path, seconds: u64) -> anyhow::Result<()> {
+    let shape = |events, bytes, connections| Shape { events, bytes, connections };
+    let shapes = [
+        shape(1, 300, 64),
+        shape(1, 1_024, 64),
+        shape(1, 4_096, 64),
+        shape(10, 300, 32),
+        shape(10, 1_024, 32),
+        shape(10, 4_096, 32),
+        shape(100, 870, 8),
+        shape(500, 300, 4),
+        shape(500, 1_024, 4),
+        shape(500, 4_096, 4),
+    ];
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut rows = Vec::new();
+    for shape in shapes {
+        let dir = tempfile::tempdir()?;
+        let ours = Server::killfeed(killfeed, "ingest", dir.path(), &[])?;
+        let full = runtime.block_on(load(&ours, shape, seconds, None))?;
+        let half_rate = full.requests as f64 / full.wall.as_secs_f64() / 2.0;
+        let half = runtime.block_on(load(&ours, shape, seconds, Some(half_rate)))?;
+        let memory = cpu::memory_peak_bytes(ours.pid())?;
+        drop(ours);
+        let dir = tempfile::tempdir()?;
+        let bare = Server::bare(dir.path())?;
+        let limit = runtime.block_on(load(&bare, shape, seconds, None))?;
+        let per_cpu = |reached: &Reached| (reached.requests * shape.events) as f64 / reached.cpu.as_secs_f64();
+        let ms = |quantile| half.latency_us.value_at_quantile(quantile) as f64 / 1_000.0;
+        rows.push(Row {
+            what: format!("{} x {} B, {} connections", shape.events, shape.bytes, shape.connections),
+            ours: per_cpu(&full),
+            limit: Some(per_cpu(&limit)),
+            note: format!(
+                "{} events/s by the wall; at half of it p50 {:.1}, p95 {:.1}, p99 {:.1} ms; {} MiB",
+                grouped((full.requests * shape.events) as f64 / full.wall.as_secs_f64()),
+                ms(0.5),
+                ms(0.95),
+                ms(0.99),
+                memory >> 20
+            ),
+        });
+    }
+    print("HTTP to durable 202", "events per CPU-second", &rows);
+    Ok(())
+}
+
+/// Bodies are made before the clock starts: every request of a connection is another set of events.
+fn bodies(shape: Shape, connection: u64, count: u64) -> Vec<Vec<u8>> {
+    let mut random = samples::random();
+    let mut next = connection << 40;
+    let mut made = Vec::new();
+    for _ in 0..count {
+        let mut body = Vec::new();
+        for _ in 0..shape.events {
+            body.extend_from_slice(samples::event(&mut random, next, next % 97, shape.bytes).as_bytes());
+            body.push(b'\n');
+            next += 1;
+        }
+        if shape.events == 1 {
+            body.pop();
+        }
+        let (path, kind) = if shape.events == 1 {
+            ("/v1/events", "application/cloudevents+json")
+        } else {
+            ("/v1/batch", "application/x-ndjson")
+        };
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: bench\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        made.push([head.as_bytes(), &body].concat());
+    }
+    made
+}
+
+async fn load(server: &Server, shape: Shape, seconds: u64, rate: Option<f64>) -> anyhow::Result<Reached> {
+    // Some 48 MB of ready-made requests, gone round: ingest doesn't deduplicate.
+    let per_connection = (48_000_000 / (shape.events * shape.bytes as u64) / shape.connections as u64).clamp(4, 2_000);
+    let made: Vec<_> =
+        (0..shape.connections as u64).map(|connection| bodies(shape, connection, per_connection)).collect();
+    let done = Arc::new(AtomicU64::new(0));
+    let (cpu, start) = (cpu::of_process(server.pid())?, Instant::now());
+    let end = start + Duration::from_secs(seconds);
+    let tasks: Vec<_> = made
+        .into_iter()
+        .enumerate()
+        .map(|(place, requests)| {
+            let (address, done) = (server.address.clone(), done.clone());
+            let every = rate.map(|rate| Duration::from_secs_f64(shape.connections as f64 / rate));
+            let first = start + every.unwrap_or_default().mul_f64(place as f64 / shape.connections as f64);
+            tokio::task::spawn(connection(address, requests, every, first, end, done))
+        })
+        .collect();
+    let mut latency_us = Histogram::new_with_bounds(1, 60_000_000, 3)?;
+    for task in futures_join(tasks).await? {
+        latency_us.add(task)?;
+    }
+    let requests = done.load(Ordering::Relaxed);
+    Ok(Reached { requests, wall: start.elapsed(), cpu: cpu::of_process(server.pid())?.saturating_sub(cpu), latency_us })
+}
+
+async fn futures_join(
+    tasks: Vec<tokio::task::JoinHandle<anyhow::Result<Histogram<u64>>>>,
+) -> anyhow::Result<Vec<Histogram<u64>>> {
+    let mut all = Vec::new();
+    for task in tasks {
+        all.push(task.await??);
+    }
+    Ok(all)
+}
+
+/// One connection: the next request when the last one is answered, or when it is due.
+async fn connection(
+    address: String,
+    requests: Vec<Vec<u8>>,
+    every: Option<Duration>,
+    first: Instant,
+    end: Instant,
+    done: Arc<AtomicU64>,
+) -> anyhow::Result<Histogram<u64>> {
+    let mut latency_us = Histogram::new_with_bounds(1, 60_000_000, 3)?;
+    let mut stream = TcpStream::connect(&address).await?;
+    stream.set_nodelay(true)?;
+    let mut due = first;
+    let mut buffer = vec![0; 256 << 10];
+    for request in requests.iter().cycle() {
+        if let Some(every) = every {
+            tokio::time::sleep_until(due.into()).await;
+            due += every;
+        }
+        let started = if every.is_some() { due - every.unwrap_or_default() } else { Instant::now() };
+        if started >= end {
+            break;
+        }
+        stream.write_all(request).await?;
+        answer(&mut stream, &mut buffer).await?;
+        let took = u64::try_from(started.elapsed().as_micros())?.max(1);
+        latency_us.saturating_record(took);
+        done.fetch_add(1, Ordering::Relaxed);
+    }
+    Ok(latency_us)
+}
+
+/// Reads one answer; anything but 202 ends the run.
+async fn answer(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> anyhow::Result<()> {
+    let mut filled = 0;
+    loop {
+        if filled == buffer.len() {
+            buffer.resize(filled * 2, 0);
+        }
+        let read = stream.read(&mut buffer[filled..]).await?;
+        if read == 0 {
+            bail!("the server closed the connection");
+        }
+        filled += read;
+        let Some(head) = buffer[..filled].windows(4).position(|four| four == b"\r\n\r\n") else { continue };
+        let text = String::from_utf8_lossy(&buffer[..head]).to_ascii_lowercase();
+        let length: usize = text
+            .lines()
+            .find_map(|line| line.strip_prefix("content-length:"))
+            .map_or(Ok(0), |length| length.trim().parse())?;
+        if filled >= head + 4 + length {
+            if !text.starts_with("http/1.1 202") {
+                bail!("not accepted: {}", String::from_utf8_lossy(&buffer[..filled.min(600)]));
+            }
+            return Ok(());
+        }
+    }
+}
