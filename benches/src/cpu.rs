@@ -31,10 +31,15 @@ pub(crate) struct Took {
     pub cpu: Duration,
 }
 
+/// CPU time of this process so far, to the nanosecond.
+pub(crate) fn of_this_process() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or_default())
+}
+
 /// Times `work` in this process.
 pub(crate) fn time<T>(work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<(T, Took)> {
-    let me = std::process::id();
-    let (cpu, wall) = (of_process(me)?, Instant::now());
+    let (cpu, wall) = (of_this_process(), Instant::now());
     let made = work()?;
-    Ok((made, Took { wall: wall.elapsed(), cpu: of_process(me)?.saturating_sub(cpu) }))
+    Ok((made, Took { wall: wall.elapsed(), cpu: of_this_process().saturating_sub(cpu) }))
 }

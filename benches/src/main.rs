@@ -12,6 +12,7 @@ mod decoding;
 mod http;
 mod pipeline;
 mod processing;
+mod records;
 mod samples;
 mod sinking;
 mod table;
