@@ -3,6 +3,9 @@
 use anyhow::Context;
 use std::time::{Duration, Instant};
 
+/// The unit of proc(5)'s times: USER_HZ, 100 on every architecture that Linux has today.
+const TICKS_PER_SECOND: u64 = 100;
+
 /// CPU time that a process has used, user plus system, all threads.
 pub(crate) fn of_process(pid: u32) -> anyhow::Result<Duration> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).with_context(|| format!("process {pid} is gone"))?;
@@ -11,7 +14,7 @@ pub(crate) fn of_process(pid: u32) -> anyhow::Result<Duration> {
     let ticks = |place: usize| -> anyhow::Result<u64> { Ok(fields.get(place).context("short /proc stat")?.parse()?) };
     // utime and stime are fields 14 and 15 of stat(5), 12th and 13th after the name.
     let total = ticks(11)? + ticks(12)?;
-    Ok(Duration::from_millis(total * 1_000 / rustix::param::clock_ticks_per_second()))
+    Ok(Duration::from_millis(total * 1_000 / TICKS_PER_SECOND))
 }
 
 /// Peak resident memory of a process, in bytes.
@@ -31,15 +34,9 @@ pub(crate) struct Took {
     pub cpu: Duration,
 }
 
-/// CPU time of this process so far, to the nanosecond.
-pub(crate) fn of_this_process() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or_default())
-}
-
 /// Times `work` in this process.
 pub(crate) fn time<T>(work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<(T, Took)> {
-    let (cpu, wall) = (of_this_process(), Instant::now());
+    let (cpu, wall) = (cpu_time::ProcessTime::now(), Instant::now());
     let made = work()?;
-    Ok((made, Took { wall: wall.elapsed(), cpu: of_this_process().saturating_sub(cpu) }))
+    Ok((made, Took { wall: wall.elapsed(), cpu: cpu.elapsed() }))
 }
