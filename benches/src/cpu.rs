@@ -8,7 +8,8 @@ const TICKS_PER_SECOND: u64 = 100;
 
 /// CPU time that a process has used, user plus system, all threads.
 pub(crate) fn of_process(pid: u32) -> anyhow::Result<Duration> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).with_context(|| format!("process {pid} is gone"))?;
+    let stat =
+        std::fs::read_to_string(format!("/proc/{pid}/stat")).with_context(|| format!("process {pid} is gone"))?;
     let after_name = stat.rsplit_once(')').context("no name in /proc stat")?.1;
     let fields: Vec<&str> = after_name.split_whitespace().collect();
     let ticks = |place: usize| -> anyhow::Result<u64> { Ok(fields.get(place).context("short /proc stat")?.parse()?) };

@@ -73,7 +73,12 @@ pub(crate) fn run() -> anyhow::Result<()> {
         }
         let events = (BATCH * rounds) as f64;
         let note = format!("{:.2} GB/s of JSON", lines.len() as f64 * rounds as f64 / ours / 1e9);
-        rows.push(Row { what: format!("payload of {payload_bytes} B"), ours: events / ours, limit: Some(events / limit), note });
+        rows.push(Row {
+            what: format!("payload of {payload_bytes} B"),
+            ours: events / ours,
+            limit: Some(events / limit),
+            note,
+        });
         rows.push(Row {
             what: format!("the same with the envelope's {} columns", decode::columns::envelope().len()),
             ours: events / whole,
