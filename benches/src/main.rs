@@ -35,7 +35,7 @@ struct Arguments {
     seconds: u64,
 }
 
-#[derive(Debug, Clone, Copy, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 enum What {
     /// JSON payloads to Arrow, beside arrow-json on the same bytes.
     Decode,
