@@ -1,3 +1,95 @@
 //! killfeed: one binary, every role.
+//!
+//! | start here | to learn |
+//! |---|---|
+//! | `cli` | the commands, and what each takes |
+//! | `options` | what a server can be told; `config` reads the same from a file |
+//! | `server` | `up` and the roles: how the parts start, answer and stop |
+//! | `client` | the commands that talk to a server over HTTP |
 
-fn main() {}
+mod cli;
+mod client;
+mod config;
+mod exit;
+mod options;
+mod server;
+
+use crate::cli::{Cli, Command, Key};
+use crate::exit::Failure;
+use crate::options::Options;
+use crate::server::Role;
+use clap::error::ErrorKind;
+use clap::{CommandFactory as _, FromArgMatches as _};
+use edge::{Keys, NewKey};
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn run() -> Result<(), Failure> {
+    let matches = parse(&mut Cli::command(), std::env::args_os().collect())?;
+    let cli = Cli::from_arg_matches(&matches).map_err(|error| Failure::usage(config::one_line(&error)))?;
+    let role = match cli.command {
+        Command::Up(_) => Role::Up,
+        Command::Ingest(_) => Role::Ingest,
+        Command::Process(_) => Role::Process,
+        Command::Sink(_) => Role::Sink,
+        Command::Query(_) => Role::Query,
+        Command::Config(_) => {
+            let (command, matches, _) = with_config_file(&matches)?;
+            return config::print(&command, &matches, &mut std::io::stdout().lock());
+        }
+        Command::Key(key) => return new_key(key),
+        other => return client::run(other),
+    };
+    let (_, matches, keys) = with_config_file(&matches)?;
+    let options = Options::from_arg_matches(&matches).map_err(|error| Failure::usage(config::one_line(&error)))?;
+    server::run(role, options, keys)
+}
+
+/// The line as the command understands it. Help and version are printed, and end the process.
+fn parse(command: &mut clap::Command, line: Vec<OsString>) -> Result<clap::ArgMatches, Failure> {
+    command.try_get_matches_from_mut(line).map_err(|error| match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            error.exit()
+        }
+        _ => Failure::usage(format!("{}; --help says more", config::one_line(&error))),
+    })
+}
+
+/// The server command with its options as the flags, the environment and the config file say.
+fn with_config_file(matches: &clap::ArgMatches) -> Result<(clap::Command, clap::ArgMatches, Keys), Failure> {
+    let root = Cli::command();
+    let Some((name, matches)) = matches.subcommand() else {
+        return Err(Failure::usage("no command"));
+    };
+    let command = root.find_subcommand(name).cloned().unwrap_or(root);
+    let Some(file) = matches.get_one::<std::path::PathBuf>("config") else {
+        return Ok((command, matches.clone(), Keys::none()));
+    };
+    let loaded = config::load(file, &command, matches)?;
+    let mut line: Vec<OsString> = vec!["killfeed".into()];
+    line.extend(loaded.arguments);
+    line.extend(std::env::args_os().skip(2));
+    let matches = parse(&mut command.clone(), line)?;
+    Ok((command, matches, loaded.keys))
+}
+
+fn new_key(Key::New { name, scopes, rate, burst }: Key) -> Result<(), Failure> {
+    let new = NewKey::random(&name, scopes);
+    let config = edge::KeyConfig { rate, burst, ..new.config };
+    let lines = toml::to_string(&config).map_err(Failure::usage)?;
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "# The key, shown only this once: {}", new.secret)?;
+    writeln!(out, "# These lines go into the config file; they hold only its hash.\n[[keys]]\n{lines}")?;
+    Ok(())
+}

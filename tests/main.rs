@@ -1,1 +1,23 @@
-//! The whole pipeline, as a user meets it: one binary, since linking is the slow part.
+//! The whole pipeline, as its users meet it: a child process, HTTP, and files on disk.
+//!
+//! | module | what it tries |
+//! |---|---|
+//! | `support` | starts `killfeed up` in a directory of its own, and talks to it |
+//! | `modes` | every form in which events come, and malformed lines among good ones |
+//! | `truth` | generated games: reports, tables and audit equal what the generator says |
+//! | `kills` | SIGKILL at random moments under load: acknowledged is in its table, once |
+//! | `stops` | SIGTERM under load; port, directory and lock that are somebody else's |
+//! | `access` | keys and scopes, personal fields, a player forgotten |
+//! | `schemas` | 1, then 1.5, then `apply` |
+//! | `readers` | tables opened by readers that aren't ours |
+//! | `tidy` | rules of style that a machine can check |
+
+mod access;
+mod kills;
+mod modes;
+mod readers;
+mod schemas;
+mod stops;
+mod support;
+mod tidy;
+mod truth;

@@ -1,0 +1,47 @@
+# What there is to do with killfeed. CI calls `lint` and `test`; nothing here needs more than cargo,
+# Python 3 (for the reader that isn't ours) and a network to fetch dependencies once.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+CARGO ?= cargo
+PYTHON ?= python3
+TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
+READER := $(TARGET)/reader-venv
+SECONDS ?= 300
+SEED ?= 1
+
+.PHONY: help demo test lint bench chaos real reader
+
+help: ## This list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 10
+
+demo: ## Start killfeed, play fifty games, print every report and the audit
+	@deploy/dev/demo
+
+test: reader ## All tests; the ten slowest parts at the end
+	@$(CARGO) test --workspace 2>&1 | deploy/dev/slowest
+
+lint: ## Format, clippy without a warning; the checks of tests/tidy.rs run with the tests
+	@$(CARGO) fmt --all --check
+	@$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+bench: ## Each stage against its limit, in release
+	@$(CARGO) run --release --package benches
+
+chaos: reader ## Kill and restart for SECONDS, at moments that SEED chooses; at least 50 times
+	@KILLFEED_CHAOS_SECONDS=$(SECONDS) KILLFEED_CHAOS_SEED=$(SEED) \
+	  $(CARGO) test --test pipeline kills:: -- --nocapture --test-threads 1
+
+real: ## Send the real data in DATA twice, and check the answers
+	@test -n "$(DATA)" || { echo "error: say where the data is: make real DATA=DIR" >&2; exit 2; }
+	@DATA="$(DATA)" deploy/dev/real
+
+reader: $(READER)/ready
+
+# A reader of Delta tables that isn't ours. `ready` is made last, so that a broken download is tried again.
+$(READER)/ready: tests/readers/requirements.txt
+	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) is missing; tests read the tables with it" >&2; exit 1; }
+	@$(PYTHON) -m venv --clear $(READER)
+	@$(READER)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@

@@ -1,0 +1,277 @@
+//! The command line: what each command is called and takes. Its doc comments are the help.
+
+use crate::client::Server;
+use crate::options::Options;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use edge::Scope;
+use std::path::PathBuf;
+
+/// A telemetry pipeline for online games: events in over HTTP, deduplicated and enriched, out as
+/// Delta tables and SQL.
+///
+/// Exit codes: 0 done; 1 the answer is no (books don't balance, events refused, query failed, the
+/// server stopped by a fault); 2 wrong usage or configuration, or the server can't be reached.
+#[derive(Debug, Parser)]
+#[command(name = "killfeed", version, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run everything in one process: ingest, processors, sinks, queries.
+    Up(Options),
+    /// Run one role: accept events over HTTP into the log.
+    Ingest(Options),
+    /// Run one role: deduplicate and enrich, from raw to clean.
+    Process(Options),
+    /// Run one role: write clean events to their tables.
+    Sink(Options),
+    /// Run one role: answer SQL, reports and the audit.
+    Query(Options),
+    /// Print every option of a server with its default and reason, as a config file; what is set by a
+    /// flag, the environment or --config stands uncommented.
+    Config(Options),
+    /// Ask a question in SQL.
+    Sql(Sql),
+    /// List or run reports.
+    #[command(subcommand)]
+    Report(Report),
+    /// Send CloudEvents from a file of one JSON object a line. Exit code 1 if any was refused.
+    Send(Send),
+    /// Wait until all events acknowledged before are in their tables.
+    Flush {
+        #[command(flatten)]
+        server: Server,
+    },
+    /// Prove that every acknowledged event is accounted for. Exit code 1 if the books don't balance.
+    Audit {
+        /// The answer as JSON.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        server: Server,
+    },
+    /// Schemas of event types: what there is, what may change, what would.
+    #[command(subcommand)]
+    Schema(Schema),
+    /// Erase a player from tables and dead letters, and say what remains in the log and until when.
+    Forget {
+        /// The player's id, as events carry it in `playerid`.
+        #[arg(long, value_name = "ID")]
+        player: String,
+        #[command(flatten)]
+        server: Server,
+    },
+    /// Make plausible games, and say what the reports must answer about them.
+    Generate(Generate),
+    /// API keys.
+    #[command(subcommand)]
+    Key(Key),
+}
+
+/// Ask a question in SQL.
+#[derive(Debug, Args)]
+pub(crate) struct Sql {
+    /// The query; `-` reads it from standard input.
+    pub(crate) query: String,
+    /// How the answer looks.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub(crate) format: Format,
+    #[command(flatten)]
+    pub(crate) server: Server,
+}
+
+/// How rows look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// Aligned columns for people.
+    Table,
+    /// Comma-separated values with a header.
+    Csv,
+    /// One array of row objects.
+    Json,
+    /// One row object a line.
+    Ndjson,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Report {
+    /// The reports there are, with the question each answers and its parameters.
+    List {
+        /// The answer as JSON.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        server: Server,
+    },
+    /// Run a report.
+    Run {
+        /// Its name.
+        name: String,
+        /// A parameter of the report; repeatable.
+        #[arg(long = "param", value_name = "NAME=VALUE", value_parser = parse_param)]
+        params: Vec<(String, String)>,
+        /// How the answer looks.
+        #[arg(long, value_enum, default_value_t = Format::Table)]
+        format: Format,
+        #[command(flatten)]
+        server: Server,
+    },
+}
+
+fn parse_param(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("give it as NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Send {
+    /// The file; `-` is standard input.
+    pub(crate) file: PathBuf,
+    /// The summary as JSON, with the first thousand refusals.
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) how: SendHow,
+    #[command(flatten)]
+    pub(crate) server: Server,
+}
+
+/// How events are sent.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct SendHow {
+    /// Events in one request.
+    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) batch: u32,
+    /// How request bodies are compressed.
+    #[arg(long, value_enum, default_value_t = Compression::Zstd)]
+    pub(crate) compression: Compression,
+    /// How long to go on trying without any progress before giving up.
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = crate::options::parse_time)]
+    pub(crate) retry_for: std::time::Duration,
+}
+
+/// How request bodies are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Compression {
+    None,
+    Gzip,
+    Zstd,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Schema {
+    /// The event types there are, their schema versions, and what is marked for a change.
+    List {
+        /// The answer as JSON.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        server: Server,
+    },
+    /// One type's schema and columns.
+    Show {
+        /// The event type.
+        #[arg(value_name = "TYPE")]
+        event_type: String,
+        /// The answer as JSON.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        server: Server,
+    },
+    /// Whether a schema may be the next version of its type. Exit code 1 if not, with the reasons.
+    Check {
+        /// The schema; `<type>/<version>.json` names its type and version.
+        file: PathBuf,
+        /// The event type, if the file's folder isn't named after it.
+        #[arg(long = "type", value_name = "TYPE")]
+        event_type: Option<String>,
+        #[command(flatten)]
+        server: Server,
+    },
+    /// What `apply` would change in a type's table. Exit code 1 if there is something.
+    Diff {
+        /// The event type.
+        #[arg(value_name = "TYPE")]
+        event_type: String,
+        #[command(flatten)]
+        server: Server,
+    },
+    /// Widen a type's columns from int64 to float64 where its events or its schema ask for it: the
+    /// table is rewritten in one commit, values kept in `extra` move to their column.
+    Apply {
+        /// The event type.
+        #[arg(value_name = "TYPE")]
+        event_type: String,
+        #[command(flatten)]
+        server: Server,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Key {
+    /// Make a random key, and print the lines for the config file: the key itself is stored nowhere.
+    New {
+        /// Whose it is; named in errors and logs.
+        #[arg(long)]
+        name: String,
+        /// What it may do: ingest, server, query, personal, admin.
+        #[arg(long, value_name = "SCOPE", required = true, value_delimiter = ',')]
+        scopes: Vec<Scope>,
+        /// Requests per second on average; no limit if not given.
+        #[arg(long, value_name = "N")]
+        rate: Option<std::num::NonZeroU32>,
+        /// Requests at once, after a pause; as many as --rate if not given.
+        #[arg(long, value_name = "N", requires = "rate")]
+        burst: Option<std::num::NonZeroU32>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Generate {
+    /// Games to play.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub(crate) games: u32,
+    /// The same seed makes the same events.
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Write the events to this file, one JSON object a line; `-` is standard output.
+    #[arg(long, value_name = "FILE", conflicts_with = "url")]
+    pub(crate) out: Option<PathBuf>,
+    /// Send the events to this server.
+    #[arg(long, value_name = "URL")]
+    pub(crate) url: Option<String>,
+    /// API key for --url.
+    #[arg(long, value_name = "KEY", env = "KILLFEED_KEY", hide_env_values = true)]
+    pub(crate) key: Option<String>,
+    /// Share of events sent a second time, 0 to 1.
+    #[arg(long, value_name = "R", default_value_t = 0.0, value_parser = parse_rate)]
+    pub(crate) duplicates: f64,
+    /// Share of events sent a second time with other data, 0 to 1.
+    #[arg(long, value_name = "R", default_value_t = 0.0, value_parser = parse_rate)]
+    pub(crate) conflicts: f64,
+    /// Malformed lines per event, 0 to 1.
+    #[arg(long, value_name = "R", default_value_t = 0.0, value_parser = parse_rate)]
+    pub(crate) malformed: f64,
+    /// Share of events that come late, 0 to 1.
+    #[arg(long, value_name = "R", default_value_t = 0.0, value_parser = parse_rate)]
+    pub(crate) late: f64,
+    /// Write what the reports must answer about these games to this file, as JSON.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) truth: Option<PathBuf>,
+    /// Write a MaxMind database of the players' addresses to this file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) geoip_out: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) how: SendHow,
+}
+
+fn parse_rate(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(rate) if (0.0..=1.0).contains(&rate) => Ok(rate),
+        _ => Err("give a share from 0 to 1, for example 0.05".into()),
+    }
+}

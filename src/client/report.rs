@@ -1,0 +1,53 @@
+//! `killfeed report`.
+
+use super::output::print_rows;
+use super::style;
+use crate::cli::Report;
+use crate::exit::Failure;
+use reqwest::Method;
+use serde_json::{Map, Value};
+use std::io::Write as _;
+
+/// Lists reports, or runs one.
+pub(crate) async fn run(command: Report) -> Result<(), Failure> {
+    match command {
+        Report::List { json, server } => {
+            let client = server.client()?;
+            let answer = client.json(client.request(Method::GET, "/v1/reports")).await?;
+            if json {
+                writeln!(std::io::stdout(), "{answer}")?;
+                return Ok(());
+            }
+            list(&answer)
+        }
+        Report::Run { name, params, format, server } => {
+            let client = server.client()?;
+            let params: Map<String, Value> =
+                params.into_iter().map(|(name, value)| (name, Value::String(value))).collect();
+            let path = format!("/v1/reports/{}", super::schema::segment(&name));
+            let request = client.request(Method::POST, &path).json(&params);
+            print_rows(&client, request, format).await
+        }
+    }
+}
+
+fn list(answer: &Value) -> Result<(), Failure> {
+    let mut out = anstream::stdout().lock();
+    let text = |value: &Value, member: &str| value[member].as_str().unwrap_or_default().to_owned();
+    let reports = answer.get("reports").unwrap_or(answer);
+    for report in reports.as_array().into_iter().flatten() {
+        let name = style::paint(style::HEADING, &text(report, "name"));
+        writeln!(out, "{name}  {}\n  {}", text(report, "title"), text(report, "question"))?;
+        let params = report.get("params").or_else(|| report.get("parameters"));
+        for param in params.and_then(Value::as_array).into_iter().flatten() {
+            let default = match &param["default"] {
+                Value::String(text) => format!("'{text}'"),
+                other => other.to_string(),
+            };
+            let kind = param["type"].as_str().unwrap_or_default();
+            let line = format!("--param {}={default} ({kind})", text(param, "name"));
+            writeln!(out, "  {}  {}", style::paint(style::FAINT, &line), text(param, "label"))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,245 @@
+//! The config file: the options of a server by their flags' names, and the API keys.
+
+use crate::exit::Failure;
+use clap::parser::ValueSource;
+use clap::{ArgAction, ArgMatches, Command};
+use edge::{KeyConfig, Keys};
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::path::Path;
+use toml::{Table, Value};
+
+/// The one key of the file that is no flag.
+const KEYS: &str = "keys";
+
+/// What a config file adds to a command line.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    /// The API keys.
+    pub(crate) keys: Keys,
+    /// Arguments for what neither a flag nor the environment has set.
+    pub(crate) arguments: Vec<OsString>,
+}
+
+/// Reads the file for `command`, whose line was parsed to `matches`.
+///
+/// # Errors
+/// Every fault of the file, each with its name.
+pub(crate) fn load(file: &Path, command: &Command, matches: &ArgMatches) -> Result<Loaded, Failure> {
+    let name = file.display();
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| Failure::usage(format!("cannot read config file {name}: {error}")))?;
+    let mut table: Table = text.parse().map_err(|error: toml::de::Error| {
+        let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
+        Failure::usage(format!("config file {name}, line {line}: {}", error.message()))
+    })?;
+    let mut faults = Vec::new();
+    let keys = match table.remove(KEYS) {
+        Some(value) => read_keys(value, &mut faults),
+        None => Keys::none(),
+    };
+    let mut arguments = Vec::new();
+    for (key, value) in &table {
+        match read_option(command, matches, key, value) {
+            Ok(found) => arguments.extend(found),
+            Err(fault) => faults.push(format!("{key}: {fault}")),
+        }
+    }
+    if faults.is_empty() {
+        return Ok(Loaded { keys, arguments });
+    }
+    Err(Failure::Usage(faults.into_iter().map(|fault| format!("config file {name}: {fault}")).collect()))
+}
+
+fn read_keys(value: Value, faults: &mut Vec<String>) -> Keys {
+    let entries = match value {
+        Value::Array(entries) => entries,
+        _ => {
+            faults.push("keys: give each as a table [[keys]] with name, sha256 and scopes".into());
+            return Keys::none();
+        }
+    };
+    let mut configs: Vec<KeyConfig> = Vec::new();
+    for (place, entry) in entries.into_iter().enumerate() {
+        match entry.try_into() {
+            Ok(config) => configs.push(config),
+            Err(error) => faults.push(format!("key {}: {}", place + 1, error.message())),
+        }
+    }
+    Keys::from_config(&configs).unwrap_or_else(|found| {
+        faults.extend(found.iter().map(ToString::to_string));
+        Keys::none()
+    })
+}
+
+/// The arguments that say what the file says, checked by the flag's own parser.
+fn read_option(command: &Command, matches: &ArgMatches, key: &str, value: &Value) -> Result<Vec<OsString>, String> {
+    let arg = command
+        .get_arguments()
+        .find(|arg| arg.get_long() == Some(key) && !matches!(key, "config" | "help"))
+        .ok_or("no such option; `killfeed config` lists them")?;
+    let flag = matches!(arg.get_action(), ArgAction::SetTrue);
+    let values: Vec<&Value> = match value {
+        Value::Array(values) if matches!(arg.get_action(), ArgAction::Append) => values.iter().collect(),
+        single => vec![single],
+    };
+    let mut arguments = Vec::new();
+    for value in values {
+        let text = match value {
+            Value::Boolean(on) if flag => {
+                if *on {
+                    arguments.push(OsString::from(format!("--{key}")));
+                }
+                continue;
+            }
+            _ if flag => return Err("must be true or false".into()),
+            Value::String(text) => text.clone(),
+            Value::Integer(number) => number.to_string(),
+            other => return Err(format!("must be a string or a number, not a {}", other.type_str())),
+        };
+        let argument = OsString::from(format!("--{key}={text}"));
+        let line = [OsString::from("killfeed"), argument.clone()];
+        if let Err(error) = command.clone().try_get_matches_from(line) {
+            return Err(one_line(&error));
+        }
+        arguments.push(argument);
+    }
+    let set = matches!(
+        matches.value_source(arg.get_id().as_str()),
+        Some(ValueSource::CommandLine | ValueSource::EnvVariable)
+    );
+    Ok(if set { Vec::new() } else { arguments })
+}
+
+/// Clap's message in one line, without usage and tips.
+pub(crate) fn one_line(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let message: Vec<&str> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+    message.join(" ").trim_start_matches("error: ").to_owned()
+}
+
+/// Prints every option of `command`, as a config file: what is set stands uncommented.
+pub(crate) fn print(command: &Command, matches: &ArgMatches, out: &mut impl std::io::Write) -> Result<(), Failure> {
+    let mut page = Vec::new();
+    writeln!(page, "# Options of killfeed, as a config file (--config FILE). Commented lines show defaults.")?;
+    for arg in command.get_arguments() {
+        let Some(long) = arg.get_long().filter(|long| !matches!(*long, "config" | "help" | "version")) else {
+            continue;
+        };
+        let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+        writeln!(page)?;
+        for line in wrap(&help, 98) {
+            writeln!(page, "# {line}")?;
+        }
+        let env = arg.get_env().map(|env| env.to_string_lossy().into_owned()).unwrap_or_default();
+        writeln!(page, "# Flag: --{long}. Environment: {env}.")?;
+        let id = arg.get_id().as_str();
+        let source = matches.value_source(id);
+        let repeatable = matches!(arg.get_action(), ArgAction::Append);
+        if matches!(arg.get_action(), ArgAction::SetTrue) {
+            let mark = if source == Some(ValueSource::DefaultValue) { "#" } else { "" };
+            writeln!(page, "{mark}{long} = {}", matches.get_flag(id))?;
+            continue;
+        }
+        let raw: Vec<String> = matches
+            .get_raw(id)
+            .map(|values| values.map(|value| value.to_string_lossy().into_owned()).collect())
+            .unwrap_or_default();
+        let mark = if raw.is_empty() || source == Some(ValueSource::DefaultValue) { "#" } else { "" };
+        let quoted = |text: &String| match text.parse::<i64>() {
+            Ok(number) => number.to_string(),
+            Err(_) => Value::String(text.clone()).to_string(),
+        };
+        let shown = if repeatable {
+            format!("[{}]", raw.iter().map(quoted).collect::<Vec<_>>().join(", "))
+        } else {
+            raw.first().map_or_else(|| String::from("\"\""), quoted)
+        };
+        writeln!(page, "{mark}{long} = {shown}")?;
+    }
+    writeln!(page, "\n# API keys: `killfeed key new` makes one and prints the lines that belong here.")?;
+    writeln!(page, "# Default: none, and then only a loopback address may be listened on.")?;
+    writeln!(page, "#[[keys]]\n#name = \"game-servers\"\n#sha256 = \"...\"\n#scopes = [\"server\"]")?;
+    writeln!(page, "#rate = 1000 # requests per second\n#burst = 2000")?;
+    out.write_all(&page)?;
+    Ok(())
+}
+
+fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.len() + 1 + word.len() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::Cli;
+    use crate::options::Options;
+    use clap::{CommandFactory as _, FromArgMatches as _};
+
+    fn parse(file: &str, line: &[&str]) -> Result<Options, Vec<String>> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("killfeed.toml");
+        std::fs::write(&path, file).unwrap();
+        let command = Cli::command().find_subcommand("up").unwrap().clone();
+        let matches = command.clone().get_matches_from([&["up"], line].concat());
+        match load(&path, &command, &matches) {
+            Ok(loaded) => {
+                let mut all: Vec<OsString> = vec!["up".into()];
+                all.extend(loaded.arguments);
+                all.extend(line.iter().map(OsString::from));
+                Ok(Options::from_arg_matches(&command.get_matches_from(all)).unwrap())
+            }
+            Err(Failure::Usage(faults)) => Err(faults),
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_file_gives_what_no_flag_gives() {
+        let file = "listen = '127.0.0.1:1'\npartitions = 3\nno-discovery = true\ngeoip = ['a', 'b']\n";
+        let options = parse(file, &["--listen", "127.0.0.1:2"]).unwrap();
+        assert_eq!(options.listen.port(), 2);
+        assert_eq!(options.partitions, 3);
+        assert!(options.no_discovery);
+        assert_eq!(options.geoip.len(), 2);
+        assert_eq!(options.flush_interval, std::time::Duration::from_secs(5));
+    }
+
+    #[test]
+    fn all_faults_are_listed_at_once() {
+        let file = "colour = 1\npartitions = 0\nlisten = 'here'\nno-discovery = 'yes'\nconfig = 'x'\n[[keys]]\nname = 'a'\nsha256 = 'b'\nscopes = ['root']\n";
+        let faults = parse(file, &[]).unwrap_err();
+        for part in
+            ["colour: no such option", "partitions: ", "listen: ", "no-discovery: must be", "config: ", "key 1: "]
+        {
+            assert!(faults.iter().any(|fault| fault.contains(part)), "{part} in {faults:#?}");
+        }
+        assert_eq!(faults.len(), 6, "{faults:#?}");
+        assert!(parse("a = ", &[]).unwrap_err()[0].contains("line 1"));
+    }
+
+    #[test]
+    fn what_config_prints_reads_back() {
+        let command = Cli::command().find_subcommand("config").unwrap().clone();
+        let matches = command.clone().get_matches_from(["config", "--partitions", "3", "--no-discovery"]);
+        let mut page = Vec::new();
+        print(&command, &matches, &mut page).unwrap();
+        let page = String::from_utf8(page).unwrap();
+        assert_eq!(page.parse::<Table>().unwrap(), "partitions = 3\nno-discovery = true".parse().unwrap(), "{page}");
+        for arg in
+            command.get_arguments().filter_map(|arg| arg.get_long()).filter(|long| !["config", "help"].contains(long))
+        {
+            assert!(page.contains(&format!("{arg} = ")), "{arg}");
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! What a server can be told: one definition that drives the flags, the environment, the config
+//! file, and what `killfeed config` prints.
+
+use clap::Args;
+use edge::IpNet;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Options of `up` and of the roles.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Options {
+    /// Where the log, the tables, and schemas live unless told otherwise. One process at a time.
+    #[arg(long, value_name = "DIR", default_value = "./killfeed-data", env = "KILLFEED_DATA_DIR")]
+    pub(crate) data_dir: PathBuf,
+
+    /// Address to serve HTTP on. Without API keys only loopback is allowed; port 0 takes a free one.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080", env = "KILLFEED_LISTEN")]
+    pub(crate) listen: SocketAddr,
+
+    /// TOML file with these options, named as the flags are, and the API keys. Flags come before the
+    /// environment, the environment before the file, the file before the defaults.
+    #[arg(long, value_name = "FILE", env = "KILLFEED_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// MaxMind database (.mmdb) to look client addresses up in; repeatable, reloaded on change. A file
+    /// that isn't there yet is waited for; none means events without geography.
+    #[arg(long, value_name = "FILE", env = "KILLFEED_GEOIP", value_delimiter = ',')]
+    pub(crate) geoip: Vec<PathBuf>,
+
+    /// Schemas, `<type>/<version>.json`, reloaded on change [default: <data-dir>/schemas].
+    #[arg(long, value_name = "DIR", env = "KILLFEED_SCHEMAS")]
+    pub(crate) schemas: Option<PathBuf>,
+
+    /// The log: `embedded` keeps it in <data-dir>/log, one process at a time.
+    #[arg(long, value_name = "LOG", default_value = "embedded", env = "KILLFEED_LOG", value_parser = parse_log)]
+    pub(crate) log: LogKind,
+
+    /// Where the Delta tables go [default: <data-dir>/tables].
+    #[arg(long, value_name = "DIR", env = "KILLFEED_STORE")]
+    pub(crate) store: Option<String>,
+
+    /// The stream to serve; its topics are <stream>.raw, .clean, .dead, .state and .ledger.
+    #[arg(long, value_name = "NAME", default_value = "events", env = "KILLFEED_STREAM", value_parser = parse_stream)]
+    pub(crate) stream: events::Stream,
+
+    /// Partitions of each topic, fixed when the stream is made: more than cores, so that work can be
+    /// spread later; few enough that each flush writes files of a good size.
+    #[arg(long, value_name = "N", default_value_t = 8, env = "KILLFEED_PARTITIONS",
+          value_parser = clap::value_parser!(i32).range(1..=1024))]
+    pub(crate) partitions: i32,
+
+    /// How long a row may wait before it is written to its table. Queries see it before that, from the
+    /// log's tail; shorter means fresher tables for other readers, and more and smaller files.
+    #[arg(long, value_name = "TIME", default_value = "5s", env = "KILLFEED_FLUSH_INTERVAL", value_parser = parse_time)]
+    pub(crate) flush_interval: Duration,
+
+    /// Rows received more than N days ago are removed from the tables, by date; for ever if not given.
+    #[arg(long, value_name = "N", env = "KILLFEED_KEEP_DAYS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) keep_days: Option<u32>,
+
+    /// Unknown event types become dead letters instead of tables of their own.
+    #[arg(long, env = "KILLFEED_NO_DISCOVERY")]
+    pub(crate) no_discovery: bool,
+
+    /// Network of proxies whose X-Forwarded-For is believed; repeatable. None by default: anybody can
+    /// write that header.
+    #[arg(long, value_name = "CIDR", env = "KILLFEED_TRUSTED_PROXY", value_delimiter = ',')]
+    pub(crate) trusted_proxy: Vec<IpNet>,
+
+    /// How long the log keeps events. Tables keep theirs; what no reader has seen is never deleted.
+    #[arg(long, value_name = "TIME", default_value = "7d", env = "KILLFEED_RETENTION", value_parser = parse_time)]
+    pub(crate) retention: Duration,
+
+    /// Connections at once; a further one waits to be accepted.
+    #[arg(long, value_name = "N", default_value_t = 4096, env = "KILLFEED_CONNECTIONS_MAX",
+          value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) connections_max: u32,
+
+    /// How long a client may take to send a request's headers: longer only keeps a connection from others.
+    #[arg(long, value_name = "TIME", default_value = "10s", env = "KILLFEED_HEADER_TIMEOUT", value_parser = parse_time)]
+    pub(crate) header_timeout: Duration,
+
+    /// After SIGTERM: how long to answer what is in flight and to write what was accepted to its
+    /// tables. What is left then stands in the log, and goes on at the next start.
+    #[arg(long, value_name = "TIME", default_value = "25s", env = "KILLFEED_DRAIN_TIMEOUT", value_parser = parse_time)]
+    pub(crate) drain_timeout: Duration,
+
+    /// How logs look on stderr: `text` for people, `json` for machines. RUST_LOG filters them.
+    #[arg(long, value_name = "FORMAT", default_value = "text", env = "KILLFEED_LOG_FORMAT")]
+    pub(crate) log_format: LogFormat,
+}
+
+impl Options {
+    /// Where the schemas are.
+    pub(crate) fn schemas_dir(&self) -> PathBuf {
+        self.schemas.clone().unwrap_or_else(|| self.data_dir.join("schemas"))
+    }
+
+    /// Where the tables are.
+    pub(crate) fn store_location(&self) -> String {
+        self.store.clone().unwrap_or_else(|| self.data_dir.join("tables").to_string_lossy().into_owned())
+    }
+}
+
+/// Which log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LogKind {
+    /// In this process, on the local disk.
+    Embedded,
+}
+
+fn parse_log(text: &str) -> Result<LogKind, String> {
+    match text {
+        "embedded" => Ok(LogKind::Embedded),
+        _ if text.starts_with("kafka://") => Err("this build has no Kafka log; there is `embedded`".into()),
+        _ => Err("there is `embedded`".into()),
+    }
+}
+
+fn parse_stream(text: &str) -> Result<events::Stream, String> {
+    events::Stream::new(text)
+}
+
+/// How logs look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people.
+    Text,
+    /// One object a line.
+    Json,
+}
+
+/// A time with its unit: `250ms`, `5s`, `10m`, `12h`, `7d`.
+pub(crate) fn parse_time(text: &str) -> Result<Duration, String> {
+    const HOW: &str = "give a number and a unit of ms, s, m, h or d, for example 5s";
+    let unit_at = text.find(|c: char| !c.is_ascii_digit()).ok_or(HOW)?;
+    let (number, unit) = text.split_at(unit_at);
+    let number: u64 = number.parse().map_err(|_| HOW)?;
+    let unit_ms: u64 = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return Err(HOW.into()),
+    };
+    match number.checked_mul(unit_ms) {
+        Some(0) => Err("must be longer than nothing".into()),
+        Some(ms) if ms <= 3_650 * 86_400_000 => Ok(Duration::from_millis(ms)),
+        _ => Err("must be at most 3650d".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_units() {
+        for (text, ms) in [("250ms", 250), ("5s", 5_000), ("10m", 600_000), ("1h", 3_600_000), ("7d", 604_800_000)] {
+            assert_eq!(parse_time(text), Ok(Duration::from_millis(ms)), "{text}");
+        }
+        for text in ["", "5", "s", "5 s", "-1s", "1.5s", "0s", "5w", "99999999999999999999s", "4000d"] {
+            assert!(parse_time(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! The endpoints for operators: flush, forget, schemas.
+
+use super::flush::Flusher;
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{Path, State};
+use axum::http::HeaderMap;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use edge::{Keys, Problem, Scope};
+use events::Clock;
+use events::log::{Log, StreamInfo};
+use events::schema::{Schema, SharedRegistry, compat, declared};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tables::Store;
+
+/// How long a flush may take.
+const FLUSH_LIMIT: Duration = Duration::from_secs(60);
+
+/// What the endpoints work on.
+#[derive(Clone)]
+pub(crate) struct Admin {
+    pub(crate) keys: Keys,
+    pub(crate) log: Arc<dyn Log>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) registry: SharedRegistry,
+    pub(crate) store: Store,
+    pub(crate) streams: Vec<StreamInfo>,
+    /// Where this process has all parts that a flush goes through.
+    pub(crate) flusher: Option<Flusher>,
+    /// Whether this process may write to tables.
+    pub(crate) erases: bool,
+}
+
+type Answer = Result<Json<Value>, Problem>;
+
+/// The routes.
+pub(crate) fn router(admin: Admin) -> Router {
+    Router::new()
+        .route("/v1/flush", post(flush))
+        .route("/v1/schemas", get(list))
+        .route("/v1/schemas/{type}", get(show))
+        .route("/v1/schemas/{type}/check", post(check))
+        .route("/v1/schemas/{type}/diff", post(diff))
+        .with_state(admin)
+}
+
+async fn flush(State(admin): State<Admin>, headers: HeaderMap) -> Answer {
+    admin.keys.authorize(&headers, Scope::Admin)?;
+    let Some(flusher) = &admin.flusher else {
+        return Err(Problem::not_found(
+            "this process is one role of several: only `killfeed up` can flush all of them",
+        ));
+    };
+    let took = flusher.flush(FLUSH_LIMIT).await?;
+    Ok(Json(json!({ "took_ms": u64::try_from(took.as_millis()).unwrap_or(u64::MAX) })))
+}
+
+async fn list(State(admin): State<Admin>, headers: HeaderMap) -> Answer {
+    admin.keys.authorize(&headers, Scope::Query)?;
+    let mut types: BTreeMap<String, (Vec<i32>, Option<String>)> = BTreeMap::new();
+    for schema in admin.registry.current().iter() {
+        let table = decode::table_name(&schema.event_type).ok();
+        let entry = types.entry(schema.event_type.to_string()).or_insert_with(|| (Vec::new(), table));
+        entry.0.push(schema.version);
+    }
+    for name in admin.store.table_names().await.map_err(failed)? {
+        let head = admin.store.head(&name).await.map_err(failed)?;
+        if let Some(event_type) = head.as_ref().and_then(tables::Head::event_type) {
+            types.entry(event_type.to_owned()).or_insert_with(|| (Vec::new(), Some(name)));
+        }
+    }
+    let types: Vec<Value> = types
+        .into_iter()
+        .map(|(event_type, (versions, table))| json!({ "type": event_type, "versions": versions, "table": table }))
+        .collect();
+    Ok(Json(json!({ "types": types })))
+}
+
+async fn show(State(admin): State<Admin>, Path(event_type): Path<String>, headers: HeaderMap) -> Answer {
+    admin.keys.authorize(&headers, Scope::Query)?;
+    let versions: Vec<Value> = admin
+        .registry
+        .current()
+        .versions(&event_type)
+        .iter()
+        .map(|schema| json!({ "version": schema.version, "document": *schema.document }))
+        .collect();
+    let head = head(&admin, &event_type).await?;
+    if versions.is_empty() && head.is_none() {
+        return Err(unknown(&event_type));
+    }
+    let columns: Vec<Value> = head
+        .iter()
+        .flat_map(|head| head.schema().fields())
+        .map(|field| {
+            json!({
+                "name": field.name(),
+                "type": field.data_type().to_string(),
+                "path": field.metadata().get(decode::NAME_KEY),
+                "proposed": field.metadata().contains_key(decode::WIDEN_KEY).then_some("Float64"),
+            })
+        })
+        .collect();
+    Ok(Json(json!({ "type": event_type, "versions": versions, "columns": columns })))
+}
+
+/// A schema that wants to be the next version.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Proposal {
+    /// One past the newest if absent.
+    version: Option<i32>,
+    document: Value,
+}
+
+async fn check(
+    State(admin): State<Admin>,
+    Path(event_type): Path<String>,
+    headers: HeaderMap,
+    body: Result<Json<Proposal>, JsonRejection>,
+) -> Answer {
+    admin.keys.authorize(&headers, Scope::Query)?;
+    let Json(proposal) = body.map_err(|error| Problem::new(error.status(), error.body_text()))?;
+    let registry = admin.registry.current();
+    let newest = registry.newest(&event_type).map_or(0, |schema| schema.version);
+    let version = proposal.version.unwrap_or(newest + 1);
+    let schema = match declared::read(&event_type, version, proposal.document) {
+        Ok(schema) => schema,
+        Err(faults) => {
+            let faults: Vec<String> = faults.iter().map(|fault| format!("{}: {}", fault.place, fault.rule)).collect();
+            return Ok(Json(json!({ "type": event_type, "version": version, "faults": faults, "changes": [] })));
+        }
+    };
+    let before = registry.versions(&event_type).into_iter().filter(|known| known.version < version).next_back();
+    let changes = before.as_ref().map(|before| compat::diff(before, &schema)).unwrap_or_default();
+    let faults: Vec<String> = refusals(before.as_deref(), &schema);
+    Ok(Json(json!({ "type": event_type, "version": version, "faults": faults, "changes": changes })))
+}
+
+fn refusals(before: Option<&Schema>, after: &Schema) -> Vec<String> {
+    let Some(before) = before else { return Vec::new() };
+    let refused = compat::refusals(before, after).into_iter();
+    refused
+        .map(|change| format!("{}: not compatible with version {}: {}", change.place, before.version, change.what))
+        .collect()
+}
+
+async fn diff(State(admin): State<Admin>, Path(event_type): Path<String>, headers: HeaderMap) -> Answer {
+    admin.keys.authorize(&headers, Scope::Query)?;
+    let Some(head) = head(&admin, &event_type).await? else { return Err(unknown(&event_type)) };
+    Ok(Json(json!({ "type": event_type, "table": head.name(), "changes": [] })))
+}
+
+async fn head(admin: &Admin, event_type: &str) -> Result<Option<tables::Head>, Problem> {
+    let Ok(table) = decode::table_name(event_type) else { return Ok(None) };
+    let head = admin.store.head(&table).await.map_err(failed)?;
+    Ok(head.filter(|head| head.event_type() == Some(event_type)))
+}
+
+fn unknown(event_type: &str) -> Problem {
+    Problem::not_found(format!("no schema and no table of type `{event_type}`; GET /v1/schemas lists what there is"))
+}
+
+fn failed(error: tables::Error) -> Problem {
+    if error.is_retryable() {
+        Problem::unavailable(error.to_string(), Duration::from_secs(1))
+    } else {
+        Problem::internal(error.to_string())
+    }
+}

@@ -1,0 +1,31 @@
+//! The data directory: made if it isn't there, and checked before anything relies on it.
+
+use crate::exit::Failure;
+use std::path::Path;
+
+/// Makes the directory, and tries to write into it.
+pub(crate) fn prepare(dir: &Path) -> Result<(), Failure> {
+    let refuse = |what: &str, error| Failure::usage(format!("cannot {what} data directory {}: {error}", dir.display()));
+    std::fs::create_dir_all(dir).map_err(|error| refuse("make", error))?;
+    let probe = dir.join(".writable");
+    std::fs::write(&probe, b"").map_err(|error| refuse("write to", error))?;
+    std::fs::remove_file(&probe).map_err(|error| refuse("write to", error))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_in_its_place_is_refused_by_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        std::fs::write(&file, b"").unwrap();
+        match prepare(&file) {
+            Err(Failure::Usage(lines)) => assert!(lines[0].contains("cannot make data directory"), "{lines:?}"),
+            other => panic!("{other:?}"),
+        }
+        assert!(prepare(&dir.path().join("a/b")).is_ok());
+    }
+}

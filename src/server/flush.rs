@@ -1,0 +1,116 @@
+//! Flush: waits until all that was acknowledged before is visible in the tables.
+//!
+//! In this order, since each step writes what the next one waits for: ingest's counts to the ledger,
+//! raw through the processors, clean and dead through the sinks, and at last the ledger entries that
+//! these wrote on the way.
+
+use edge::Problem;
+use events::log::{self, Log, Offset, StreamInfo};
+use events::streams::{PROCESSOR_GROUP, SINK_GROUP, TopicPartition};
+use ingest::Ingest;
+use sinks::FlushSignal;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, sleep, timeout_at};
+
+/// How often positions are looked at.
+const LOOK_INTERVAL: Duration = Duration::from_millis(5);
+
+/// What a flush asks of the parts.
+#[derive(Clone)]
+pub(crate) struct Flusher {
+    pub(crate) log: Arc<dyn Log>,
+    pub(crate) streams: Vec<StreamInfo>,
+    pub(crate) ingest: Option<Ingest>,
+    pub(crate) sinks: Vec<FlushSignal>,
+}
+
+/// Why a flush did not end.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// The deadline passed.
+    #[error("not flushed within {limit:?}: still waiting for {waiting}; nothing is lost, try again")]
+    Deadline {
+        /// The deadline, from the start.
+        limit: Duration,
+        /// What it waited for then.
+        waiting: &'static str,
+    },
+    /// The log failed.
+    #[error("cannot flush: {0}")]
+    Log(#[from] log::Error),
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        match &error {
+            Error::Deadline { .. } => Self::timeout(error.to_string()),
+            Error::Log(inner) if inner.is_retryable() => Self::unavailable(error.to_string(), Duration::from_secs(1)),
+            Error::Log(_) => Self::internal(error.to_string()),
+        }
+    }
+}
+
+impl Flusher {
+    /// Flushes, and gives the time that it took.
+    pub(crate) async fn flush(&self, limit: Duration) -> Result<Duration, Error> {
+        let start = Instant::now();
+        let deadline = start + limit;
+        let mut waiting = "ingest to write its counts";
+        timeout_at(deadline, self.steps(&mut waiting)).await.map_err(|_| Error::Deadline { limit, waiting })??;
+        Ok(start.elapsed())
+    }
+
+    async fn steps(&self, waiting: &mut &'static str) -> Result<(), Error> {
+        if let Some(ingest) = &self.ingest {
+            ingest.write_ledger().await?;
+        }
+        *waiting = "processors to read raw";
+        let raw = self.stable(|info| vec![info.stream.raw()]).await?;
+        self.reached(PROCESSOR_GROUP, &raw).await?;
+        *waiting = "sinks to write clean and dead events";
+        let outputs = self.stable(|info| vec![info.stream.clean(), info.stream.dead()]).await?;
+        self.signal();
+        self.reached(SINK_GROUP, &outputs).await?;
+        *waiting = "sinks to write the ledger";
+        let ledger = self.stable(|info| vec![info.stream.ledger()]).await?;
+        self.signal();
+        self.reached(SINK_GROUP, &ledger).await
+    }
+
+    fn signal(&self) {
+        for sink in &self.sinks {
+            sink.request();
+        }
+    }
+
+    /// The last stable offset of every partition of these topics, where there is something to read.
+    async fn stable(
+        &self,
+        topics: impl Fn(&StreamInfo) -> Vec<Arc<str>>,
+    ) -> Result<Vec<(TopicPartition, Offset)>, Error> {
+        let mut goals = Vec::new();
+        for info in &self.streams {
+            for topic in topics(info) {
+                for partition in 0..info.partitions {
+                    let of = TopicPartition::new(topic.clone(), partition);
+                    let ends = self.log.ends(&of).await?;
+                    if ends.last_stable > ends.start {
+                        goals.push((of, ends.last_stable));
+                    }
+                }
+            }
+        }
+        Ok(goals)
+    }
+
+    /// Waits until the group's positions are there.
+    async fn reached(&self, group: &str, goals: &[(TopicPartition, Offset)]) -> Result<(), Error> {
+        for (of, goal) in goals {
+            while self.log.committed(group, of).await?.is_none_or(|position| position < *goal) {
+                sleep(LOOK_INTERVAL).await;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,178 @@
+//! `killfeed up` and the roles: how the parts start, answer and stop.
+//!
+//! | in order | what |
+//! |---|---|
+//! | [`run`] | checks what can be checked, binds the address, opens the log, starts the parts |
+//! | `http` | connections; `routes` says what answers on which path |
+//! | `parts` | the parts that a role consists of, and their tasks |
+//! | `ready` | which part is up |
+//! | `flush` | until all that was acknowledged is in the tables |
+//! | `admin` | the endpoints for operators |
+//!
+//! A start either comes up whole or ends with one line. A part that fails afterwards ends the process:
+//! what it had not done stands in the log, and goes on at the next start.
+
+mod admin;
+mod data_dir;
+mod flush;
+mod http;
+mod parts;
+mod ready;
+mod routes;
+mod schemas;
+mod telemetry;
+
+use crate::exit::Failure;
+use crate::options::Options;
+use crate::server::parts::Parts;
+use crate::server::ready::{Readiness, State};
+use edge::{Keys, check_bind};
+use std::io::{IsTerminal as _, Write as _};
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// Which parts to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// All of them.
+    Up,
+    /// Accept events.
+    Ingest,
+    /// Make them trustworthy.
+    Process,
+    /// Deliver them.
+    Sink,
+    /// Answer questions.
+    Query,
+}
+
+impl Role {
+    /// Whether this role has the part of `other`.
+    pub(crate) fn has(self, other: Self) -> bool {
+        self == Self::Up || self == other
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Ingest => "ingest",
+            Self::Process => "process",
+            Self::Sink => "sink",
+            Self::Query => "query",
+        }
+    }
+}
+
+/// Runs a server until a signal or a fault stops it.
+pub(crate) fn run(role: Role, options: Options, keys: Keys) -> Result<(), Failure> {
+    check_bind(options.listen, &keys).map_err(Failure::usage)?;
+    telemetry::start_logs(options.log_format);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::usage(format!("cannot start threads: {error}")))?;
+    let ended = runtime.block_on(serve(role, options, keys));
+    // What still runs has been told to stop, and had its time.
+    runtime.shutdown_timeout(Duration::from_millis(500));
+    ended
+}
+
+async fn serve(role: Role, options: Options, keys: Keys) -> Result<(), Failure> {
+    let mut signals = Signals::new()?;
+    let listener = TcpListener::bind(options.listen).await.map_err(|error| {
+        let hint = if error.kind() == std::io::ErrorKind::AddrInUse {
+            "; another process has it, choose another with --listen"
+        } else {
+            ""
+        };
+        Failure::usage(format!("cannot listen on {}: {error}{hint}", options.listen))
+    })?;
+    let address = listener.local_addr().map_err(Failure::usage)?;
+    let metrics = telemetry::start_metrics()?;
+    let readiness = Readiness::default();
+    readiness.set("start", State::Starting);
+    let routes = routes::Routes::new(readiness.clone(), metrics);
+    let stop_http = CancellationToken::new();
+    let limits = http::Limits {
+        connections_max: usize::try_from(options.connections_max).unwrap_or(usize::MAX),
+        header_timeout: options.header_timeout,
+    };
+    let server = tokio::spawn(http::serve(listener, routes.router(), limits, stop_http.clone()));
+
+    let drain_timeout = options.drain_timeout;
+    let started = tokio::select! {
+        started = Parts::start(role, &options, keys, readiness.clone()) => started?,
+        () = signals.next() => return Ok(()),
+    };
+    let (mut parts, router) = started;
+    routes.open(router);
+    readiness.watch("start", || State::Ready);
+    greet(role, &options, address)?;
+    tracing::info!(role = role.name(), %address, "ready");
+
+    let fault = tokio::select! {
+        fault = parts.fault() => Some(fault),
+        () = signals.next() => None,
+    };
+    readiness.stopping();
+    let stopping = async {
+        if fault.is_none() {
+            tracing::info!("stopping: answering what is in flight, writing what was accepted");
+            parts.drain(drain_timeout).await;
+        }
+        stop_http.cancel();
+        if tokio::time::timeout(drain_timeout, server).await.is_err() {
+            tracing::warn!("connections still open at the end of the drain");
+        }
+        parts.stop(drain_timeout).await;
+    };
+    tokio::select! {
+        () = stopping => {}
+        () = signals.next() => return Err(Failure::negative("stopped at once by a second signal")),
+    }
+    match fault {
+        Some(fault) => Err(Failure::negative(fault)),
+        None => Ok(()),
+    }
+}
+
+/// SIGINT and SIGTERM.
+struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, Failure> {
+        let listen = |kind| signal(kind).map_err(|error| Failure::usage(format!("cannot wait for signals: {error}")));
+        Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+/// Says where everything is, and what to do next.
+fn greet(role: Role, options: &Options, address: SocketAddr) -> Result<(), Failure> {
+    let mut out = anstream::stdout().lock();
+    writeln!(out, "killfeed {} {}", role.name(), env!("CARGO_PKG_VERSION"))?;
+    writeln!(out, "  listening  http://{address}")?;
+    writeln!(out, "  data       {}", options.data_dir.display())?;
+    writeln!(out, "  tables     {}", options.store_location())?;
+    writeln!(out, "  schemas    {}", options.schemas_dir().display())?;
+    if role == Role::Up && std::io::stdout().is_terminal() {
+        let url = if address.port() == 8080 { String::new() } else { format!(" --url http://{address}") };
+        writeln!(out, "  try        killfeed generate --games 10 --url http://{address}")?;
+        writeln!(out, "             killfeed sql 'SELECT * FROM killfeed_tables'{url}")?;
+        writeln!(out, "             killfeed audit{url}")?;
+    }
+    out.flush()?;
+    Ok(())
+}

@@ -1,0 +1,84 @@
+//! Which parts are up: what `/readyz` answers.
+
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The state of a part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Not yet.
+    Starting,
+    /// At work.
+    Ready,
+    /// Not at work, for this reason.
+    Not(String),
+    /// On its way out.
+    Stopping,
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Starting => f.write_str("starting"),
+            Self::Ready => f.write_str("ready"),
+            Self::Not(reason) => f.write_str(reason),
+            Self::Stopping => f.write_str("stopping"),
+        }
+    }
+}
+
+type Probe = Box<dyn Fn() -> State + Send + Sync>;
+
+/// The parts by name, each with a way to ask how it is.
+#[derive(Clone, Default)]
+pub(crate) struct Readiness(Arc<Mutex<BTreeMap<&'static str, Probe>>>);
+
+impl Readiness {
+    /// From now on the part is asked by `probe`.
+    pub(crate) fn watch(&self, part: &'static str, probe: impl Fn() -> State + Send + Sync + 'static) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(part, Box::new(probe));
+    }
+
+    /// From now on the part is in this state.
+    pub(crate) fn set(&self, part: &'static str, state: State) {
+        self.watch(part, move || state.clone());
+    }
+
+    /// From now on every part is stopping.
+    pub(crate) fn stopping(&self) {
+        for probe in self.0.lock().unwrap_or_else(PoisonError::into_inner).values_mut() {
+            *probe = Box::new(|| State::Stopping);
+        }
+    }
+
+    /// Whether all are ready, and how each is.
+    pub(crate) fn report(&self) -> (bool, Value) {
+        let parts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let states: Vec<_> = parts.iter().map(|(name, probe)| (*name, probe())).collect();
+        let ready = !states.is_empty() && states.iter().all(|(_, state)| *state == State::Ready);
+        let parts: Map<String, Value> =
+            states.into_iter().map(|(name, state)| (name.to_owned(), json!(state.to_string()))).collect();
+        (ready, json!({ "ready": ready, "parts": parts }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ready_means_every_part_is() {
+        let readiness = Readiness::default();
+        assert!(!readiness.report().0);
+        readiness.set("log", State::Ready);
+        assert!(readiness.report().0);
+        readiness.set("sinks", State::Not("store unreachable".into()));
+        let (ready, report) = readiness.report();
+        assert!(!ready);
+        assert_eq!(report["parts"], json!({ "log": "ready", "sinks": "store unreachable" }));
+        readiness.stopping();
+        assert_eq!(readiness.report().1["parts"]["log"], "stopping");
+    }
+}

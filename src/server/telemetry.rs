@@ -1,0 +1,43 @@
+//! The process' own logs and metrics.
+
+use crate::exit::Failure;
+use crate::options::LogFormat;
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use std::io::IsTerminal as _;
+use std::time::Duration;
+use tracing_subscriber::EnvFilter;
+
+/// What is logged unless RUST_LOG says otherwise.
+const FILTER: &str =
+    "info,deltalake=warn,deltalake_core=warn,delta_kernel=warn,datafusion=warn,fjall=warn,lsm_tree=warn";
+/// How often old samples of histograms are let go.
+const UPKEEP: Duration = Duration::from_secs(5);
+/// Bounds of histograms of times, in seconds: from a local look-up to a request's deadline.
+const SECONDS: [f64; 14] = [0.000_1, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
+
+/// Logs to stderr.
+pub(crate) fn start_logs(format: LogFormat) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(FILTER));
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A second subscriber in one process would be a defect of ours; the first one goes on.
+    let _ = match format {
+        LogFormat::Text => logs.with_ansi(std::io::stderr().is_terminal()).try_init(),
+        LogFormat::Json => logs.json().try_init(),
+    };
+}
+
+/// Collects metrics; the handle renders them for Prometheus.
+pub(crate) fn start_metrics() -> Result<PrometheusHandle, Failure> {
+    let handle = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix(String::from("_seconds")), &SECONDS)
+        .and_then(PrometheusBuilder::install_recorder)
+        .map_err(|error| Failure::usage(format!("cannot collect metrics: {error}")))?;
+    let upkeep = handle.clone();
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(UPKEEP).await;
+            upkeep.run_upkeep();
+        }
+    });
+    Ok(handle)
+}
