@@ -77,8 +77,9 @@ pub(crate) struct Options {
           value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) connections_max: u32,
 
-    /// How long a client may take to send a request's headers: longer only keeps a connection from others.
-    #[arg(long, value_name = "TIME", default_value = "10s", env = "KILLFEED_HEADER_TIMEOUT", value_parser = parse_time)]
+    /// From the end of one request to the whole head of the next on the same connection: what takes
+    /// longer only keeps the place from others.
+    #[arg(long, value_name = "TIME", default_value = "30s", env = "KILLFEED_HEADER_TIMEOUT", value_parser = parse_time)]
     pub(crate) header_timeout: Duration,
 
     /// After SIGTERM: how long to answer what is in flight and to write what was accepted to its

@@ -17,9 +17,9 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
 /// Bytes that a request's head may take.
-const HEAD_BYTES_MAX: usize = 64 << 10;
+const HEAD_BYTES_MAX: usize = 256 << 10;
 /// Headers that a request may have.
-const HEADERS_MAX: usize = 100;
+const HEADERS_MAX: usize = 128;
 /// How long to wait when the system can't give another connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
