@@ -153,7 +153,7 @@ pub(crate) fn print(command: &Command, matches: &ArgMatches, out: &mut impl std:
         let shown = if repeatable {
             format!("[{}]", raw.iter().map(quoted).collect::<Vec<_>>().join(", "))
         } else {
-            raw.first().map_or_else(|| String::from("\"\""), quoted)
+            raw.first().map_or_else(|| String::from("\"...\""), quoted)
         };
         writeln!(page, "{mark}{long} = {shown}")?;
     }

@@ -50,8 +50,8 @@ pub(crate) struct Options {
           value_parser = clap::value_parser!(i32).range(1..=1024))]
     pub(crate) partitions: i32,
 
-    /// How long a row may wait before it is written to its table. Queries see it before that, from the
-    /// log's tail; shorter means fresher tables for other readers, and more and smaller files.
+    /// How long a row may wait before it is written to its table, where queries and other readers see
+    /// it; shorter means fresher tables, and more and smaller files.
     #[arg(long, value_name = "TIME", default_value = "5s", env = "KILLFEED_FLUSH_INTERVAL", value_parser = parse_time)]
     pub(crate) flush_interval: Duration,
 
