@@ -111,8 +111,12 @@ fn changes(answer: &Value) -> Result<usize, Failure> {
     }
     if changes.is_empty() {
         writeln!(out, "nothing to change")?;
-    } else if let Some(rows) = answer["rows"].as_u64() {
-        writeln!(out, "applied in one commit; {rows} values moved from extra to their column")?;
+    } else if let Some(restored) = answer["restored"].as_u64() {
+        let rows = answer["rows"].as_u64().unwrap_or_default();
+        writeln!(
+            out,
+            "applied in one commit: {rows} rows rewritten, {restored} values moved from extra to their column"
+        )?;
     }
     Ok(changes.len())
 }

@@ -1,6 +1,7 @@
 //! The endpoints for operators: flush, forget, schemas.
 
 use super::flush::Flusher;
+use arrow::datatypes::{DataType, Fields};
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
@@ -8,10 +9,11 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use edge::{Keys, Problem, Scope};
 use events::Clock;
-use events::log::{Log, StreamInfo};
+use events::log::Log;
 use events::schema::{Schema, SharedRegistry, compat, declared};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use sinks::Maintenance;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,11 +30,10 @@ pub(crate) struct Admin {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) registry: SharedRegistry,
     pub(crate) store: Store,
-    pub(crate) streams: Vec<StreamInfo>,
     /// Where this process has all parts that a flush goes through.
     pub(crate) flusher: Option<Flusher>,
-    /// Whether this process may write to tables.
-    pub(crate) erases: bool,
+    /// Where this process has the part that writes to tables: how it takes rows out of them.
+    pub(crate) maintenance: Option<Maintenance>,
 }
 
 type Answer = Result<Json<Value>, Problem>;
@@ -41,10 +42,12 @@ type Answer = Result<Json<Value>, Problem>;
 pub(crate) fn router(admin: Admin) -> Router {
     Router::new()
         .route("/v1/flush", post(flush))
+        .route("/v1/forget", post(forget))
         .route("/v1/schemas", get(list))
         .route("/v1/schemas/{type}", get(show))
         .route("/v1/schemas/{type}/check", post(check))
         .route("/v1/schemas/{type}/diff", post(diff))
+        .route("/v1/schemas/{type}/apply", post(apply))
         .with_state(admin)
 }
 
@@ -57,6 +60,25 @@ async fn flush(State(admin): State<Admin>, headers: HeaderMap) -> Answer {
     };
     let took = flusher.flush(FLUSH_LIMIT).await?;
     Ok(Json(json!({ "took_ms": u64::try_from(took.as_millis()).unwrap_or(u64::MAX) })))
+}
+
+/// Whom to forget.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Forget {
+    player: String,
+}
+
+/// Flushes first: rows on their way would not be reached.
+async fn forget(State(admin): State<Admin>, headers: HeaderMap, body: Result<Json<Forget>, JsonRejection>) -> Answer {
+    admin.keys.authorize(&headers, Scope::Admin)?;
+    let Json(Forget { player }) = body.map_err(|error| Problem::new(error.status(), error.body_text()))?;
+    let Some(maintenance) = &admin.maintenance else { return Err(not_here("forgets players")) };
+    if let Some(flusher) = &admin.flusher {
+        flusher.flush(FLUSH_LIMIT).await?;
+    }
+    let forgotten = sinks::forget(maintenance, &admin.log, &admin.store, &admin.clock, &player);
+    Ok(Json(json!(forgotten.await.map_err(sink_failed)?)))
 }
 
 async fn list(State(admin): State<Admin>, headers: HeaderMap) -> Answer {
@@ -101,7 +123,7 @@ async fn show(State(admin): State<Admin>, Path(event_type): Path<String>, header
                 "name": field.name(),
                 "type": field.data_type().to_string(),
                 "path": field.metadata().get(decode::NAME_KEY),
-                "proposed": field.metadata().contains_key(decode::WIDEN_KEY).then_some("Float64"),
+                "proposed": field.metadata().contains_key(decode::WIDEN_KEY).then_some("float64"),
             })
         })
         .collect();
@@ -152,7 +174,41 @@ fn refusals(before: Option<&Schema>, after: &Schema) -> Vec<String> {
 async fn diff(State(admin): State<Admin>, Path(event_type): Path<String>, headers: HeaderMap) -> Answer {
     admin.keys.authorize(&headers, Scope::Query)?;
     let Some(head) = head(&admin, &event_type).await? else { return Err(unknown(&event_type)) };
-    Ok(Json(json!({ "type": event_type, "table": head.name(), "changes": [] })))
+    let mut columns = Vec::new();
+    marked(head.schema().fields(), "", &mut columns);
+    Ok(Json(json!({ "type": event_type, "table": head.name(), "changes": changes(&columns) })))
+}
+
+async fn apply(State(admin): State<Admin>, Path(event_type): Path<String>, headers: HeaderMap) -> Answer {
+    admin.keys.authorize(&headers, Scope::Admin)?;
+    if admin.maintenance.is_none() {
+        return Err(not_here("writes to tables"));
+    }
+    let applied = sinks::apply(&admin.store, &event_type).await.map_err(sink_failed)?;
+    let changes = changes(&applied.columns);
+    let sinks::Applied { table, files, rows, restored, .. } = applied;
+    Ok(Json(json!({
+        "type": event_type, "table": table, "changes": changes, "files": files, "rows": rows, "restored": restored,
+    })))
+}
+
+/// Columns that met a value which they can't hold, dotted where nested.
+fn marked(fields: &Fields, prefix: &str, found: &mut Vec<String>) {
+    for field in fields {
+        let name = if prefix.is_empty() { field.name().clone() } else { format!("{prefix}.{}", field.name()) };
+        if field.metadata().contains_key(decode::WIDEN_KEY) {
+            found.push(name.clone());
+        }
+        match field.data_type() {
+            DataType::Struct(inner) => marked(inner, &name, found),
+            DataType::List(item) => marked(&Fields::from(vec![item.clone()]), &name, found),
+            _ => {}
+        }
+    }
+}
+
+fn changes(columns: &[String]) -> Vec<Value> {
+    columns.iter().map(|column| json!({ "column": column, "from": "int64", "to": "float64" })).collect()
 }
 
 async fn head(admin: &Admin, event_type: &str) -> Result<Option<tables::Head>, Problem> {
@@ -163,6 +219,18 @@ async fn head(admin: &Admin, event_type: &str) -> Result<Option<tables::Head>, P
 
 fn unknown(event_type: &str) -> Problem {
     Problem::not_found(format!("no schema and no table of type `{event_type}`; GET /v1/schemas lists what there is"))
+}
+
+fn not_here(what: &str) -> Problem {
+    Problem::not_found(format!("this process is one role of several: it is `killfeed up` that {what}"))
+}
+
+fn sink_failed(error: sinks::Error) -> Problem {
+    match &error {
+        sinks::Error::Refused(_) => Problem::bad_request(error.to_string()),
+        _ if error.is_retryable() => Problem::unavailable(error.to_string(), Duration::from_secs(1)),
+        _ => Problem::internal(error.to_string()),
+    }
 }
 
 fn failed(error: tables::Error) -> Problem {

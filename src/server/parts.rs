@@ -14,6 +14,7 @@ use events::schema::SharedRegistry;
 use events::{Clock, Stream, SystemClock};
 use ingest::Ingest;
 use queries::audit::Books;
+use sinks::Maintenance;
 use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::future::Future;
@@ -92,10 +93,10 @@ impl Parts {
         if role.has(Role::Query) {
             router = router.merge(start_queries(options, &base, keys.clone(), &readiness)?);
         }
-        let Base { log, clock, registry, store, streams, .. } = base;
+        let maintenance = role.has(Role::Sink).then(|| parts.start_maintenance(options, &base));
+        let Base { log, clock, registry, store, .. } = base;
         let flusher = (role == Role::Up).then(|| parts.flusher.clone());
-        let erases = role.has(Role::Sink);
-        router = router.merge(admin::router(Admin { keys, log, clock, registry, store, streams, flusher, erases }));
+        router = router.merge(admin::router(Admin { keys, log, clock, registry, store, flusher, maintenance }));
         Ok((parts, router.method_not_allowed_fallback(edge::no_such_method).fallback(edge::no_such_path)))
     }
 
@@ -140,6 +141,21 @@ impl Parts {
         }
         readiness
             .watch("sinks", move || healths.iter().find_map(sinks::Health::trouble).map_or(State::Ready, State::Not));
+    }
+
+    /// One part for all tables; what it takes out of them is counted in the ledger of the first stream.
+    fn start_maintenance(&mut self, options: &Options, base: &Base) -> Maintenance {
+        let maintenance =
+            Maintenance { keep_days: options.keep_days, ..Maintenance::new(options.stream.clone(), INSTANCE) };
+        let run = sinks::maintain(
+            maintenance.clone(),
+            base.log.clone(),
+            base.store.clone(),
+            base.clock.clone(),
+            self.stop.clone(),
+        );
+        self.spawn("maintenance", run);
+        maintenance
     }
 
     fn start_ingest(

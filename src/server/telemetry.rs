@@ -9,7 +9,7 @@ use tracing_subscriber::EnvFilter;
 
 /// What is logged unless RUST_LOG says otherwise.
 const FILTER: &str =
-    "info,deltalake=warn,deltalake_core=warn,delta_kernel=warn,datafusion=warn,fjall=warn,lsm_tree=warn";
+    "info,deltalake=warn,deltalake_core=warn,buoyant_kernel=off,datafusion=warn,fjall=warn,lsm_tree=warn";
 /// How often old samples of histograms are let go.
 const UPKEEP: Duration = Duration::from_secs(5);
 /// Bounds of histograms of times, in seconds: from a local look-up to a request's deadline.
