@@ -77,16 +77,16 @@ fn a_start_that_cannot_work_ends_with_one_line_that_says_why() {
         }
         command
     };
-    let path = |path: &std::path::Path| path.to_str().unwrap().to_owned();
+    let [file, bad, torn, schemas] = [&file, &bad, &torn, &schemas].map(|path| path.to_str().unwrap());
     // (arguments, lines on stderr, words in them)
     let cases: [(Vec<&str>, usize, &[&str]); 7] = [
         (vec!["--listen", &taken], 1, &["cannot listen on", &taken, "--listen"]),
         (vec!["--listen", "0.0.0.0:0"], 1, &["0.0.0.0:0", "no API key", "key new"]),
-        (vec!["--listen", "127.0.0.1:0", "--data-dir", &path(&file)], 1, &["data directory"]),
-        (vec!["--config", &path(&bad)], 2, &["colour", "partitions"]),
-        (vec!["--config", &path(&torn)], 1, &["line 1"]),
+        (vec!["--listen", "127.0.0.1:0", "--data-dir", file], 1, &["data directory"]),
+        (vec!["--config", bad], 2, &["colour", "partitions"]),
+        (vec!["--config", torn], 1, &["line 1"]),
         (vec!["--config", "/nowhere/at-all.toml"], 1, &["/nowhere/at-all.toml"]),
-        (vec!["--listen", "127.0.0.1:0", "--schemas", &path(&schemas)], 1, &["a.b/1.json"]),
+        (vec!["--listen", "127.0.0.1:0", "--schemas", schemas], 1, &["a.b/1.json"]),
     ];
     for (args, lines, words) in cases {
         let (code, errors) = refused(command(&args));

@@ -15,9 +15,9 @@ fn difference(path: &str, expected: &Value, actual: &Value) -> Option<String> {
         (Value::Array(left), Value::Array(right)) => {
             left.iter().zip(right).enumerate().find_map(|(at, (a, b))| difference(&format!("{path}[{at}]"), a, b))
         }
-        (Value::Object(left), Value::Object(right)) => {
-            left.iter().find_map(|(name, a)| difference(&format!("{path}.{name}"), a, right.get(name)?))
-        }
+        (Value::Object(left), Value::Object(right)) => left.iter().find_map(|(name, a)| {
+            difference(&format!("{path}.{name}"), a, right.get(name).unwrap_or(&Value::String("nothing".into())))
+        }),
         (Value::Number(a), Value::Number(b)) if a.as_f64() == b.as_f64() => None,
         (a, b) if a == b => None,
         (a, b) => Some(format!("{path}: {a} expected, {b} found")),
