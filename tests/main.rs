@@ -12,6 +12,8 @@
 //! | `readers` | tables opened by readers that aren't ours |
 //! | `tidy` | rules of style that a machine can check |
 
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "tests, and helpers of tests")]
+
 mod access;
 mod kills;
 mod modes;

@@ -157,7 +157,7 @@ async fn check(
             return Ok(Json(json!({ "type": event_type, "version": version, "faults": faults, "changes": [] })));
         }
     };
-    let before = registry.versions(&event_type).into_iter().filter(|known| known.version < version).next_back();
+    let before = registry.versions(&event_type).into_iter().rfind(|known| known.version < version);
     let changes = before.as_ref().map(|before| compat::diff(before, &schema)).unwrap_or_default();
     let faults: Vec<String> = refusals(before.as_deref(), &schema);
     Ok(Json(json!({ "type": event_type, "version": version, "faults": faults, "changes": changes })))
