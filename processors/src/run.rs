@@ -39,7 +39,7 @@ pub async fn run(
     // The first worker to end, well or not, ends the others.
     let shutdown = shutdown.child_token();
     let _on_drop = shutdown.clone().drop_guard();
-    let looking = tokio::spawn(look_after(databases.clone(), config.clone(), shutdown.clone()));
+    let looking = tokio::spawn(look_after(databases.clone(), registry.clone(), config.clone(), shutdown.clone()));
     let mut workers = JoinSet::new();
     for number in 0..config.workers.max(1) {
         let enricher = Enricher::new(databases.clone(), config.address, config.geoip_cached_addresses_max);
@@ -66,15 +66,26 @@ pub async fn run(
     outcome
 }
 
-/// Reads geo databases again when their files change.
-async fn look_after(databases: Databases, config: Arc<Config>, shutdown: CancellationToken) {
-    if config.geoip.is_empty() {
-        return;
-    }
+/// Reads geo databases again when their files change, and looks at schemas that came since the start.
+async fn look_after(databases: Databases, registry: SharedRegistry, config: Arc<Config>, shutdown: CancellationToken) {
+    let mut seen = registry.current();
     loop {
         tokio::select! {
             () = shutdown.cancelled() => return,
             () = tokio::time::sleep(config.geoip_check_interval) => {}
+        }
+        let current = registry.current();
+        if !Arc::ptr_eq(&current, &seen) {
+            let window_max = current.dedupe_window_max();
+            if config.state_retention < window_max * 2 {
+                let state_retention = config.state_retention;
+                tracing::error!(
+                    ?window_max,
+                    ?state_retention,
+                    "a schema's dedupe window is longer than half of the time for which state is kept: after a restart this processor will refuse to run"
+                );
+            }
+            seen = current;
         }
         let databases = databases.clone();
         if tokio::task::spawn_blocking(move || databases.refresh()).await.is_err() {

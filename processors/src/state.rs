@@ -240,7 +240,7 @@ mod tests {
             payload_hash: number * 3,
             key_hash: 9,
             time_ms: 1_700_000_000_000 + i64::try_from(number).unwrap(),
-            window_ms: if number % 2 == 0 { 86_400_000 } else { 259_200_000 },
+            window_ms: if number.is_multiple_of(2) { 86_400_000 } else { 259_200_000 },
         }
     }
 

@@ -79,9 +79,12 @@ enum Fate {
     Dead(Reason),
 }
 
+/// Type, partition key, id.
+type Key = (String, Vec<u8>, String);
+
 /// The judgement, in as few words as possible.
 fn judge(raw: &[Record]) -> BTreeMap<Offset, Fate> {
-    let mut held: HashMap<(String, Vec<u8>, String), (Vec<u8>, i64)> = HashMap::new();
+    let mut held: HashMap<Key, (Vec<u8>, i64)> = HashMap::new();
     let mut fates = BTreeMap::new();
     for record in raw {
         let header = |name| record.headers.get_str(name).unwrap_or_default().to_owned();

@@ -89,7 +89,7 @@ async fn state_that_does_not_lead_up_to_the_position_stops() {
     process(&ground, &["1", "2"]).await;
     // Somebody moves the position by hand.
     let raw = ground.raw(0);
-    let mut member = ground.log.join(PROCESSOR_GROUP, &[raw.topic.clone()], "hand").await.unwrap();
+    let mut member = ground.log.join(PROCESSOR_GROUP, std::slice::from_ref(&raw.topic), "hand").await.unwrap();
     assert!(matches!(member.poll(ReadLimit::default(), Duration::ZERO).await.unwrap(), Poll::Assigned(_)));
     member.commit(&[(raw, 1)]).await.unwrap();
     drop(member);
@@ -202,7 +202,7 @@ async fn a_step_of_another_generation_is_dropped() {
     let running = ground.start();
     ground.state_grown_past(0, 0).await;
     let raw = ground.raw(0);
-    let mut old = ground.log.join(PROCESSOR_GROUP, &[raw.topic.clone()], "old").await.unwrap();
+    let mut old = ground.log.join(PROCESSOR_GROUP, std::slice::from_ref(&raw.topic), "old").await.unwrap();
     _ = old.poll(ReadLimit::default(), Duration::from_millis(10)).await.unwrap();
     let generation = old.generation();
     drop(old);
