@@ -42,8 +42,10 @@
 //! goes back.
 //!
 //! **Retention** deletes by age, whole records from the start on, but never what a group that has
-//! positions there has not read, nor what is younger than the topic's retention. At the size limit
-//! with unread data, appends fail with [`Error::Full`]; room is never made by dropping the unread.
+//! positions there has not read, nor what is younger than the topic's retention. At a size limit what
+//! every group has read goes first, however young; with only unread data left, appends fail with
+//! [`Error::Full`]: room is never made by dropping the unread. Steps and positions are still let in,
+//! since they are how the unread gets read.
 
 mod checks;
 pub mod conformance;

@@ -103,7 +103,8 @@ struct Core {
     state: RwLock<State>,
     /// `None` while it is opened anew, or can't be.
     store: RwLock<Option<Store>>,
-    _lock: std::fs::File,
+    /// Held while open.
+    lock: Mutex<Option<std::fs::File>>,
 }
 
 #[derive(Debug)]
@@ -124,6 +125,7 @@ impl Shared {
             tracing::error!("the log's writer had panicked");
         }
         *self.core.store.write() = None;
+        *self.core.lock.lock() = None;
     }
 }
 

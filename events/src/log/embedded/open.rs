@@ -80,7 +80,7 @@ pub(super) fn open(dir: &Path, config: Config, clock: Arc<dyn Clock>) -> Result<
         groups,
         state: RwLock::new(state),
         store: RwLock::new(Some(store)),
-        _lock: lock,
+        lock: Mutex::new(Some(lock)),
     });
     let writer = Writer::new(core.clone(), file);
     let thread = std::thread::Builder::new().name("log-writer".into()).spawn(move || writer.run()).map_err(failed)?;

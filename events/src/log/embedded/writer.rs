@@ -100,9 +100,9 @@ impl Writer {
     }
 
     fn write(&mut self, works: Vec<Work>, mode: PersistMode) {
-        let bytes: usize = works.iter().map(Work::bytes).sum();
-        if let Err(error) = self.ready(bytes as u64) {
-            return refuse(works, &error);
+        let works = self.let_in(works);
+        if works.is_empty() {
+            return;
         }
         let mut growths = BTreeMap::new();
         let mut moves = Vec::new();
@@ -119,19 +119,43 @@ impl Writer {
         }
     }
 
-    /// Whether there is a store, room on the disk, and room below the size limit.
-    fn ready(&mut self, bytes: u64) -> Result<()> {
-        if self.core.store.read().is_none() {
-            self.reopen()?;
+    /// Refuses what there is no room for. Steps and positions may use three quarters of the reserve,
+    /// and pass the size limit: they are how what fills the log gets read, and can go.
+    fn let_in(&mut self, works: Vec<Work>) -> Vec<Work> {
+        let bytes = |works: &[Work]| works.iter().map(Work::bytes).sum::<usize>() as u64;
+        let reserve = self.core.config.reserve_bytes;
+        if let Err(error) = self.opened() {
+            refuse(works, &error);
+            return Vec::new();
         }
-        let (dir, reserve) = (&self.core.dir, self.core.config.reserve_bytes);
+        let asked = bytes(&works);
+        let Err(error) = self.room(asked, reserve).and_then(|()| self.below_limit(asked)) else { return works };
+        let (steps, plain): (Vec<_>, Vec<_>) = works.into_iter().partition(|work| work.moves.is_some());
+        refuse(plain, &error);
+        if let Err(error) = self.room(bytes(&steps), reserve / 4) {
+            refuse(steps, &error);
+            return Vec::new();
+        }
+        steps
+    }
+
+    fn opened(&mut self) -> Result<()> {
+        if self.core.store.read().is_none() { self.reopen() } else { Ok(()) }
+    }
+
+    /// Whether the disk has room for `bytes` above a reserve.
+    fn room(&self, bytes: u64, reserve: u64) -> Result<()> {
+        let dir = &self.core.dir;
         let free = self.core.config.space.free(dir).map_err(|error| io_error("asking for free space", &error))?;
         if free < reserve.saturating_add(bytes) {
-            return Err(Error::Full(format!(
-                "{free} bytes are free in {}, and {reserve} are kept in reserve",
-                dir.display()
-            )));
+            let dir = dir.display();
+            return Err(Error::Full(format!("{free} bytes are free in {dir}, and {reserve} are kept in reserve")));
         }
+        Ok(())
+    }
+
+    /// Whether the log has room for `bytes` below its size limit, after what may go is gone.
+    fn below_limit(&mut self, bytes: u64) -> Result<()> {
         let Some(limit) = self.core.config.size_limit_bytes else { return Ok(()) };
         let kept = self.core.state.read().kept();
         if kept.saturating_add(bytes) <= limit {
@@ -139,10 +163,8 @@ impl Writer {
         }
         let freed = retention::make_room(self, kept.saturating_add(bytes) - limit)?;
         if kept.saturating_add(bytes).saturating_sub(freed) > limit {
-            return Err(Error::Full(format!(
-                "{} bytes that must be kept fill the log up to its limit of {limit}",
-                kept.saturating_sub(freed)
-            )));
+            let kept = kept.saturating_sub(freed);
+            return Err(Error::Full(format!("{kept} bytes that must be kept fill the log up to its limit of {limit}")));
         }
         Ok(())
     }
@@ -305,7 +327,8 @@ impl Writer {
             let found = found.info(&spec.stream);
             return checks::same(spec, &found).map(|()| found);
         }
-        self.ready(0)?;
+        self.opened()?;
+        self.room(0, self.core.config.reserve_bytes)?;
         let first_topic =
             self.core.state.read().streams.values().map(|stream| stream.first_topic + 5).max().unwrap_or(0);
         let ms = |keep: Duration| u64::try_from(keep.as_millis()).unwrap_or(u64::MAX);

@@ -1,0 +1,93 @@
+//! Retention and the size limit: what was read may go, what was not never does.
+
+use super::*;
+use events::log::memory::MemoryLog;
+use events::log::{Error, Member, Poll, Step};
+
+async fn reader(log: &dyn Log) -> Box<dyn Member> {
+    let mut member = log.join("g", &[stream().raw()], "m").await.unwrap();
+    let poll = member.poll(ReadLimit::default(), Duration::from_secs(10)).await.unwrap();
+    assert!(matches!(poll, Poll::Assigned(_)), "{poll:?}");
+    member
+}
+
+/// Runs the same story on both logs; `sweep` is their retention.
+async fn story<L: Log, F: AsyncFn(&L)>(log: &L, clock: &ManualClock, sweep: F) {
+    let state = TopicPartition::new(stream().state(), 0);
+    let mut offsets = Vec::new();
+    for day in 0..4 {
+        offsets.push(put(log, &raw(0), format!("day {day}")).await.unwrap());
+        put(log, &raw(1), "nobody's").await.unwrap();
+        put(log, &state, "fingerprints").await.unwrap();
+        clock.advance_us(3 * DAY_US);
+    }
+    let mut member = reader(log).await;
+    sweep(log).await;
+    assert_eq!(read_all(log, &raw(0)).await.len(), 4, "a group without a position has read nothing");
+
+    member.commit(&[(raw(0), offsets[1]), (raw(1), offsets[0])]).await.unwrap();
+    sweep(log).await;
+    let kept: Vec<_> = read_all(log, &raw(0)).await.iter().map(|record| record.offset).collect();
+    assert_eq!(kept, offsets[1..], "old and read: only that goes");
+    assert_eq!(read_all(log, &state).await.len(), 4, "state has a retention of its own");
+    let below = log.read(&raw(0), offsets[0], ReadLimit::default()).await;
+    assert!(matches!(below, Err(Error::OutOfRange { .. })), "{below:?}");
+
+    let end = log.ends(&raw(0)).await.unwrap().end;
+    member.commit(&[(raw(0), end)]).await.unwrap();
+    sweep(log).await;
+    let kept: Vec<_> = read_all(log, &raw(0)).await.iter().map(|record| record.offset).collect();
+    assert_eq!(kept, offsets[2..], "read, but younger than seven days");
+    clock.advance_us(20 * DAY_US);
+    sweep(log).await;
+    let ends = log.ends(&raw(0)).await.unwrap();
+    assert_eq!((ends.start, ends.end), (end, end), "an empty log starts where it ends");
+    assert_eq!(read_all(log, &state).await.len(), 0);
+    assert!(put(log, &raw(0), "new").await.unwrap() >= end);
+}
+
+#[tokio::test]
+async fn both_logs_delete_alike() {
+    let clock = clock();
+    let log = MemoryLog::new(Arc::new(clock.clone()));
+    log.create_stream(&spec(2)).await.unwrap();
+    story(&log, &clock, async |log: &MemoryLog| assert!(log.enforce_retention() < 100)).await;
+
+    let dir = tempfile::tempdir().unwrap();
+    let clock = super::clock();
+    let log = open(dir.path(), Config::default(), &clock).await;
+    story(&log, &clock, async |log: &EmbeddedLog| assert!(log.enforce_retention().await.unwrap() < 100)).await;
+    let ends = log.ends(&raw(0)).await.unwrap();
+    drop(log);
+    let log = open(dir.path(), Config::default(), &clock).await;
+    assert_eq!(log.ends(&raw(0)).await.unwrap(), ends, "a start is stored");
+}
+
+#[tokio::test]
+async fn at_the_size_limit_the_read_goes_and_the_unread_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(dir.path(), Config { size_limit_bytes: Some(100_000), ..Config::default() }, &clock()).await;
+    let mut member = reader(&log).await;
+    let mut offsets = Vec::new();
+    let full = loop {
+        match put(&log, &raw(0), vec![b'x'; 9_000]).await {
+            Ok(offset) => offsets.push(offset),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(&full, Error::Full(text) if text.contains("100000")), "{full:?}");
+    assert_eq!(read_all(&log, &raw(0)).await.len(), offsets.len(), "nothing unread went");
+    member.commit(&[(raw(0), offsets[5])]).await.expect("positions are let in, or nothing could ever go");
+    for _ in 0..5 {
+        offsets.push(put(&log, &raw(0), vec![b'x'; 9_000]).await.unwrap());
+    }
+    let kept: Vec<_> = read_all(&log, &raw(0)).await.iter().map(|record| record.offset).collect();
+    assert_eq!(kept, offsets[5..], "what was read went, and only that");
+    let full = put(&log, &raw(0), vec![b'x'; 9_000]).await;
+    assert!(matches!(full, Err(Error::Full(_))), "{full:?}");
+    let mut transactor = log.transactor("t").await.unwrap();
+    let appends = vec![append(&clean(0), vec![b'x'; 9_000])];
+    let step = Step { appends, positions: vec![(raw(0), offsets[8])], generation: member.generation() };
+    transactor.commit(step).await.expect("steps are let in, or a full log would stay so");
+    put(&log, &raw(0), vec![b'x'; 9_000]).await.expect("the step made room");
+}
