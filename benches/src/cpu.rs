@@ -1,7 +1,7 @@
 //! CPU time and memory of a process, as the kernel counts them.
 
 use anyhow::Context;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// The unit of proc(5)'s times: USER_HZ, 100 on every architecture that Linux has today.
 const TICKS_PER_SECOND: u64 = 100;
@@ -26,18 +26,9 @@ pub(crate) fn memory_peak_bytes(pid: u32) -> anyhow::Result<u64> {
     Ok(kib * 1_024)
 }
 
-/// What a piece of work took.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Took {
-    /// By the clock on the wall.
-    pub wall: Duration,
-    /// User plus system, of this process.
-    pub cpu: Duration,
-}
-
-/// Times `work` in this process.
-pub(crate) fn time<T>(work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<(T, Took)> {
-    let (cpu, wall) = (cpu_time::ProcessTime::now(), Instant::now());
+/// Does `work` in this process, and says the CPU time that all threads used meanwhile.
+pub(crate) fn time<T>(work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<(T, Duration)> {
+    let start = cpu_time::ProcessTime::now();
     let made = work()?;
-    Ok((made, Took { wall: wall.elapsed(), cpu: cpu.elapsed() }))
+    Ok((made, start.elapsed()))
 }

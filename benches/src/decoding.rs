@@ -48,7 +48,6 @@ pub(crate) fn run() -> anyhow::Result<()> {
                 Ok(())
             })?
             .1
-            .cpu
             .as_secs_f64();
             ours += cpu::time(|| {
                 let mut columns = PayloadColumns::new(found.fields(), BATCH, true);
@@ -60,7 +59,6 @@ pub(crate) fn run() -> anyhow::Result<()> {
                 Ok(())
             })?
             .1
-            .cpu
             .as_secs_f64();
             whole += cpu::time(|| {
                 let decoded = decoder.decode(&batch)?;
@@ -68,7 +66,6 @@ pub(crate) fn run() -> anyhow::Result<()> {
                 Ok(())
             })?
             .1
-            .cpu
             .as_secs_f64();
         }
         let events = (BATCH * rounds) as f64;

@@ -5,6 +5,8 @@
 //! the measured work alone: a load generator's own CPU is never in them, because the server under
 //! load is another process. The figures of a run that was kept stand in docs/performance.md.
 
+#![expect(clippy::print_stdout, reason = "printing figures is what it is for")]
+
 mod bare;
 mod child;
 mod cpu;

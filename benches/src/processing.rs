@@ -121,13 +121,13 @@ fn pure(dir: &Path, cold: bool) -> anyhow::Result<f64> {
         Ok(clean)
     })?;
     anyhow::ensure!(clean == events, "{clean} of {events} came through");
-    Ok(events as f64 / took.cpu.as_secs_f64())
+    Ok(events as f64 / took.as_secs_f64())
 }
 
 /// One topic partition full of raw events on an embedded log, carried to clean.
 async fn looped(bare: bool) -> anyhow::Result<f64> {
     let dir = tempfile::tempdir()?;
-    let log = EmbeddedLog::open(&dir.path().join("log"), LogConfig::default(), Arc::new(SystemClock))?;
+    let log = EmbeddedLog::open(dir.path().join("log"), LogConfig::default(), Arc::new(SystemClock))?;
     let stream = Stream::new("events").map_err(anyhow::Error::msg)?;
     let day = Duration::from_secs(86_400);
     let spec = StreamSpec { stream: stream.clone(), partitions: 1, retention: day * 7, state_retention: day * 14 };

@@ -38,7 +38,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
         rows.push(Row {
             what: format!("payload of {payload_bytes} B"),
             ours: count as f64 / ours.as_secs_f64(),
-            limit: Some(count as f64 / limit.cpu.as_secs_f64()),
+            limit: Some(count as f64 / limit.as_secs_f64()),
             note: format!("{count} events, {} MiB of Parquet", bytes >> 20),
         });
     }
@@ -47,7 +47,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
 }
 
 async fn filled(dir: &Path, count: usize, payload_bytes: usize) -> anyhow::Result<(Arc<dyn Log>, TopicPartition)> {
-    let log = EmbeddedLog::open(&dir.join("log"), LogConfig::default(), Arc::new(SystemClock))?;
+    let log = EmbeddedLog::open(dir.join("log"), LogConfig::default(), Arc::new(SystemClock))?;
     let stream = Stream::new("events").map_err(anyhow::Error::msg)?;
     let day = Duration::from_secs(86_400);
     let spec = StreamSpec { stream: stream.clone(), partitions: 1, retention: day * 7, state_retention: day * 14 };

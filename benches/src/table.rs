@@ -18,7 +18,7 @@ pub(crate) fn print(title: &str, unit: &str, rows: &[Row]) {
     println!("| what | {unit} | limit | ratio | |");
     println!("|---|---:|---:|---:|---|");
     for row in rows {
-        let limit = row.limit.map_or_else(String::new, |limit| grouped(limit));
+        let limit = row.limit.map_or_else(String::new, grouped);
         let ratio = row.limit.map_or_else(String::new, |limit| format!("{:.2}", row.ours / limit));
         println!("| {} | {} | {limit} | {ratio} | {} |", row.what, grouped(row.ours), row.note);
     }

@@ -156,7 +156,7 @@ impl Worker {
                 recovered = recovering => recovered?,
             };
             let (fingerprints, took) = (partition.window().len(), started.elapsed());
-            tracing::info!(%of, position, fingerprints, ?took, "partition taken over");
+            tracing::debug!(%of, position, fingerprints, ?took, "partition taken over");
             metrics::histogram!("killfeed_process_take_over_seconds").record(took);
             m.member.seek(of, position)?;
             m.owned.insert(of.partition, Owned { partition, position, renewed_ms: i64::MIN });

@@ -47,7 +47,7 @@ pub async fn run(
         }
         if error.is_fenced() {
             metrics::counter!("killfeed_sink_fenced_total").increment(1);
-            tracing::info!(%error, "fenced; joining again");
+            tracing::debug!(%error, "fenced; joining again");
         } else if !error.is_retryable() {
             worker.config.health.set(Some(error.to_string()));
             return Err(error);
@@ -174,7 +174,7 @@ impl Session<'_> {
             let kind = self.worker.kind(&of.topic);
             let from = recover::position(self.worker.log.as_ref(), &self.worker.store, &self.info, &of, kind).await?;
             self.member.seek(&of, from)?;
-            tracing::info!(%of, from, "sink reads");
+            tracing::debug!(%of, from, "sink reads");
             self.gathered.insert(of, Gathered { kind, from, next: from, records: Vec::new(), bytes: 0 });
         }
         if self.paused {
