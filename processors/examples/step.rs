@@ -83,13 +83,17 @@ fn main() {
         partition.window().bytes() >> 20
     );
 
-    for (what, addresses) in [("addresses met before", 1_000), ("half of the addresses new", 120_000)] {
+    let forgetful = Enricher::new(Databases::open(&geoip), AddressPolicy::Drop, 1_000);
+    let mut forgetful = Stage::new(Router::new(SharedRegistry::default(), true), forgetful);
+    for (what, addresses, stage) in
+        [("addresses met before", 1_000, &mut stage), ("each address a new one", 131_072, &mut forgetful)]
+    {
         let (mut took, mut events) = (Duration::ZERO, 0u64);
         while took < Duration::from_secs(3) {
             let batch = batch(first, addresses);
             first += BATCH as u64;
             let started = Instant::now();
-            let output = process(batch, "inc", &mut partition, &mut stage).unwrap();
+            let output = process(batch, "inc", &mut partition, stage).unwrap();
             took += started.elapsed();
             events += output.counts.accepted;
         }
