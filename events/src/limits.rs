@@ -22,5 +22,7 @@ pub const COLUMNS_MAX: usize = 1_000;
 pub const COLUMN_DEPTH_MAX: usize = 8;
 /// Length of a column's name, in bytes; a field with a longer one goes to `extra`.
 pub const COLUMN_NAME_BYTES_MAX: usize = 128;
+/// Length of a table's name, in bytes: it is a folder's name too, and file systems end at 255.
+pub const TABLE_NAME_BYTES_MAX: usize = 200;
 /// Tables that discovery makes; a further unknown type is a dead letter.
 pub const TABLES_MAX: usize = 1_000;

@@ -88,7 +88,7 @@ pub(crate) fn route(parts: &[Part], registry: &Registry) -> Result<Routed, Error
             }
             Err(error) => {
                 let reason = match error {
-                    decode::NameError::Reserved { .. } => Reason::TableNameTaken,
+                    decode::NameError::Reserved { .. } | decode::NameError::TooLong { .. } => Reason::TableNameTaken,
                     decode::NameError::Empty => Reason::EnvelopeInvalid,
                 };
                 let detail = error.to_string();

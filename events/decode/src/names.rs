@@ -13,6 +13,14 @@ pub enum NameError {
         /// The table that it maps to.
         table: String,
     },
+    /// The type maps to a table whose name no folder can bear.
+    #[error("type {event_type:?} maps to a table name of {bytes} bytes, more than {}", limits::TABLE_NAME_BYTES_MAX)]
+    TooLong {
+        /// The event's type.
+        event_type: String,
+        /// Length of the table's name.
+        bytes: usize,
+    },
     /// The type is empty.
     #[error("an empty type names no table")]
     Empty,
@@ -21,7 +29,7 @@ pub enum NameError {
 /// The table of an event type: lower case, all but `[a-z0-9_]` as `_`.
 ///
 /// # Errors
-/// If the name is reserved: `dead_letters`, `killfeed_*`, `*_latest`.
+/// If the name is reserved (`dead_letters`, `killfeed_*`, `*_latest`), or too long to name a folder.
 pub fn table_name(event_type: &str) -> Result<String, NameError> {
     if event_type.is_empty() {
         return Err(NameError::Empty);
@@ -33,6 +41,9 @@ pub fn table_name(event_type: &str) -> Result<String, NameError> {
         .collect();
     if table == "dead_letters" || table.starts_with("killfeed_") || table.ends_with("_latest") {
         return Err(NameError::Reserved { event_type: event_type.to_owned(), table });
+    }
+    if table.len() > limits::TABLE_NAME_BYTES_MAX {
+        return Err(NameError::TooLong { event_type: event_type.to_owned(), bytes: table.len() });
     }
     Ok(table)
 }
@@ -107,6 +118,14 @@ mod tests {
         assert_eq!(name(""), None);
         assert_eq!(name(&"x".repeat(129)), None);
         assert_eq!(name(&"x".repeat(128)).map(|name| name.len()), Some(128));
+    }
+
+    #[test]
+    fn a_table_is_named_as_a_folder_can_be() {
+        let longest = "x".repeat(limits::TABLE_NAME_BYTES_MAX);
+        assert_eq!(table_name(&longest).as_ref(), Ok(&longest));
+        let longer = format!("{longest}x");
+        assert_eq!(table_name(&longer), Err(NameError::TooLong { event_type: longer.clone(), bytes: 201 }));
     }
 
     #[test]

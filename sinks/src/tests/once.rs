@@ -79,6 +79,17 @@ async fn a_name_belongs_to_the_type_that_came_first() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_type_too_long_for_a_folder_holds_nothing_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path().to_str().unwrap()).unwrap();
+    let bench = Bench::new(&store);
+    bench.flush(0, 2, vec![event(0, &"x".repeat(2_000), "p", "{}"), event(1, "game.kill", "p", "{}")]).await.unwrap();
+    assert_eq!(offsets(&store, "game_kill").await, [1]);
+    let dead = rows(&store, DEAD_LETTERS).await;
+    assert_eq!(dead[0].column_by_name("reason").unwrap().as_string::<i32>().value(0), "table_name_taken");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_lost_position_is_rebuilt_from_the_ledger() {
     let store = Store::open("memory:///lake").unwrap();
     let log: Arc<dyn Log> = Arc::new(MemoryLog::new(Arc::new(super::clock())));
