@@ -29,9 +29,10 @@ lint: ## Format, clippy without a warning; the checks of tests/tidy.rs run with 
 bench: ## Each stage against its limit, in release
 	@$(CARGO) run --release --package benches
 
-chaos: reader ## Kill and restart for SECONDS, at moments that SEED chooses; at least 50 times
-	@KILLFEED_CHAOS_SECONDS=$(SECONDS) KILLFEED_CHAOS_SEED=$(SEED) \
-	  $(CARGO) test --test pipeline kills:: -- --nocapture --test-threads 1
+chaos: reader ## Kill the log, then the whole, for SECONDS in all, at moments that SEED chooses; at least 50 times
+	@export KILLFEED_CHAOS_SECONDS=$$(($(SECONDS) / 2)) KILLFEED_CHAOS_SEED=$(SEED); \
+	$(CARGO) test --package events --test log crash:: -- --nocapture --test-threads 1; \
+	$(CARGO) test --test pipeline kills:: -- --nocapture --test-threads 1
 
 real: ## Send the real data in DATA twice, and check the answers
 	@test -n "$(DATA)" || { echo "error: say where the data is: make real DATA=DIR" >&2; exit 2; }

@@ -3,7 +3,7 @@
 //!
 //! The child is this test binary, running the ignored test below. It says on standard output what was
 //! acknowledged to it; the parent kills it at a moment drawn from the seed, and reads the log.
-//! `CHAOS_SECONDS` makes it longer, `CHAOS_SEED` makes it another.
+//! `KILLFEED_CHAOS_SECONDS` makes it longer, `KILLFEED_CHAOS_SEED` makes it another.
 
 use super::*;
 use events::SystemClock;
@@ -118,8 +118,8 @@ impl Told {
 
 #[test]
 fn a_kill_at_any_moment_loses_nothing_acknowledged() {
-    let seed = number("CHAOS_SEED", 1);
-    let until = Instant::now() + Duration::from_secs(number("CHAOS_SECONDS", 0));
+    let seed = number("KILLFEED_CHAOS_SEED", 1);
+    let until = Instant::now() + Duration::from_secs(number("KILLFEED_CHAOS_SECONDS", 0));
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let dir = tempfile::tempdir().unwrap();
     let mut told = Told::default();
