@@ -101,7 +101,7 @@ fn bodies(shape: Shape, connection: u64, count: u64) -> Vec<Vec<u8>> {
             ("/v1/batch", "application/x-ndjson")
         };
         let head = format!(
-            "POST {path} HTTP/1.1\r\nhost: bench\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n\r\n",
+            "POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n\r\n",
             body.len()
         );
         made.push([head.as_bytes(), &body].concat());

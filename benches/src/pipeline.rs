@@ -68,7 +68,7 @@ async fn send(address: &str) -> anyhow::Result<u64> {
         next += BATCH;
         bytes += body.len() as u64;
         let head = format!(
-            "POST /v1/batch HTTP/1.1\r\nhost: bench\r\ncontent-type: application/x-ndjson\r\ncontent-length: {}\r\n\r\n",
+            "POST /v1/batch HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/x-ndjson\r\ncontent-length: {}\r\n\r\n",
             body.len()
         );
         loop {

@@ -19,6 +19,9 @@ use tokio_util::sync::CancellationToken;
 
 /// How long a poll waits: the delay at which a request or a finished flush is seen.
 const POLL: Duration = Duration::from_millis(50);
+/// The part of the flush interval that is spent gathering: half. The other half is for the flush before,
+/// if it is still at work, and for the commit, so that a row is there when the interval has passed.
+const GATHER_SHARE: u32 = 2;
 
 /// Delivers the stream until `shutdown`, then flushes what it holds.
 ///
@@ -255,7 +258,7 @@ impl Session<'_> {
         let config = &self.worker.config;
         self.since.is_some_and(|since| {
             !self.wanted.is_empty()
-                || since.elapsed() >= config.flush_interval
+                || since.elapsed() >= config.flush_interval / GATHER_SHARE
                 || self.rows() >= config.flush_rows
                 || self.bytes() >= config.flush_bytes
         })
