@@ -27,7 +27,8 @@ lint: ## Format, clippy without a warning; the checks of tests/tidy.rs run with 
 	@$(CARGO) clippy --workspace --all-targets -- -D warnings
 
 bench: ## Each stage against its limit, in release
-	@$(CARGO) run --release --package benches
+	@$(CARGO) build --release --package killfeed --package benches --bins
+	@$(TARGET)/release/benches
 
 chaos: reader ## Kill the log, then the whole, for SECONDS in all, at moments that SEED chooses; at least 50 times
 	@export KILLFEED_CHAOS_SECONDS=$$(($(SECONDS) / 2)) KILLFEED_CHAOS_SEED=$(SEED); \
