@@ -5,6 +5,7 @@
 //! | `support` | starts `killfeed up` in a directory of its own, and talks to it |
 //! | `modes` | every form in which events come, and malformed lines among good ones |
 //! | `truth` | generated games: reports, tables and audit equal what the generator says |
+//! | `damage` | a log that lost what the tables hold |
 //! | `kills` | SIGKILL at random moments under load: acknowledged is in its table, once |
 //! | `stops` | SIGTERM under load; port, directory and lock that are somebody else's |
 //! | `access` | keys and scopes, personal fields, a player forgotten |
@@ -15,6 +16,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests stand outside of them")]
 
 mod access;
+mod damage;
 mod kills;
 mod modes;
 mod readers;

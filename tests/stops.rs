@@ -47,7 +47,7 @@ async fn sigterm_under_load_loses_nothing_and_ends_well() {
 }
 
 /// Runs a command that must end by itself; gives its exit code and stderr.
-fn refused(mut command: Command) -> (Option<i32>, String) {
+pub(crate) fn refused(mut command: Command) -> (Option<i32>, String) {
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let status = wait(&mut child);
     let output = child.wait_with_output().unwrap();

@@ -2,7 +2,9 @@
 //!
 //! First each connection sends as fast as it is answered, for the rate per CPU-second of the server;
 //! then requests are sent on a schedule at half the rate reached, and each latency is counted from
-//! the moment at which the request was due, so that a slow answer can't hide the ones behind it.
+//! the moment at which the request was due, so that a slow answer can't hide the ones behind it. The
+//! bare server gets the same schedule: what its tail shows is the machine's, its disk's and the load
+//! generator's.
 
 use crate::child::Server;
 use crate::table::{Row, grouped, print};
@@ -60,18 +62,21 @@ pub(crate) fn run(killfeed: &Path, seconds: u64) -> anyhow::Result<()> {
         let dir = tempfile::tempdir()?;
         let bare = Server::bare(dir.path())?;
         let limit = runtime.block_on(load(&bare, shape, seconds, None))?;
+        let limit_half = runtime.block_on(load(&bare, shape, seconds, Some(half_rate)))?;
         let per_cpu = |reached: &Reached| (reached.requests * shape.events) as f64 / reached.cpu.as_secs_f64();
-        let ms = |quantile| half.latency_us.value_at_quantile(quantile) as f64 / 1_000.0;
+        let tail = |reached: &Reached| {
+            let ms = |quantile| reached.latency_us.value_at_quantile(quantile) as f64 / 1_000.0;
+            format!("p50 {:.1}, p95 {:.1}, p99 {:.1} ms", ms(0.5), ms(0.95), ms(0.99))
+        };
         rows.push(Row {
             what: format!("{} x {} B, {} connections", shape.events, shape.bytes, shape.connections),
             ours: per_cpu(&full),
             limit: Some(per_cpu(&limit)),
             note: format!(
-                "{} events/s by the wall; at half of it p50 {:.1}, p95 {:.1}, p99 {:.1} ms; {} MiB",
+                "{} events/s by the wall; at half of it {}, the limit at the same rate {}; {} MiB",
                 grouped((full.requests * shape.events) as f64 / full.wall.as_secs_f64()),
-                ms(0.5),
-                ms(0.95),
-                ms(0.99),
+                tail(&half),
+                tail(&limit_half),
                 memory >> 20
             ),
         });

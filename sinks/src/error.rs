@@ -1,6 +1,7 @@
 //! Why a sink stopped, or will try again.
 
-use events::log;
+use events::log::{self, Offset};
+use events::streams::TopicPartition;
 
 /// What went wrong in a sink.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +35,21 @@ pub enum Error {
     /// The stream was not made yet.
     #[error("stream {0} does not exist: start ingest or make its topics first")]
     NoStream(String),
+    /// The log ends below what a table holds of it: it lost records, or is an older copy.
+    #[error(
+        "{of} ends at offset {end}, and table {table} holds its events up to offset {txn}: the log lost records after they were \
+         delivered, and going on would deliver them twice"
+    )]
+    LogBehind {
+        /// The partition.
+        of: TopicPartition,
+        /// Where the log ends.
+        end: Offset,
+        /// The table.
+        table: String,
+        /// Up to where the table holds it.
+        txn: Offset,
+    },
     /// What is stored contradicts itself, or asks for an operator.
     #[error("{0}")]
     Refused(String),

@@ -18,12 +18,14 @@
 //! | [`run`] | the worker: what it holds in memory, when it flushes |
 //! | `flush` | one flush, from records to committed tables |
 //! | `append` | the commit loop of one table |
+//! | [`check_log`] | what a log that forgot is told at start |
 //! | [`maintain`] | compaction, checkpoints, vacuum, rows past their keep |
 //! | [`forget`], [`apply`] | a player erased; a column widened |
 //! | [`conformance`] | what any sink must do, as a suite |
 
 mod append;
 mod apply;
+mod behind;
 mod compact;
 mod config;
 pub mod conformance;
@@ -42,6 +44,7 @@ mod vacuum;
 mod worker;
 
 pub use apply::{Applied, apply};
+pub use behind::check_log;
 pub use config::Config;
 pub use error::Error;
 pub use forget::{Forgotten, forget};

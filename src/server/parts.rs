@@ -69,6 +69,9 @@ impl Parts {
         let streams = make_streams(&log, options, &registry, state_retention).await?;
         readiness.set("log", State::Ready);
         let store = Store::open(&options.store_location()).map_err(Failure::usage)?;
+        for info in &streams {
+            check_log(options, &log, &store, info).await?;
+        }
         let base =
             Base { log: Arc::new(log.clone()), clock, registry: registry.clone(), store, streams, state_retention };
 
@@ -247,6 +250,22 @@ async fn open_log(options: &Options, clock: Arc<dyn Clock>) -> Result<EmbeddedLo
         Ok(Ok(log)) => Ok(log),
         Ok(Err(error)) => Err(Failure::usage(format!("cannot open the log in {}: {error}", dir.display()))),
         Err(error) => Err(Failure::negative(format!("opening the log panicked: {error}"))),
+    }
+}
+
+/// Refuses a log that forgot what the tables hold, before anything is appended to it.
+async fn check_log(options: &Options, log: &EmbeddedLog, store: &Store, info: &StreamInfo) -> Result<(), Failure> {
+    match sinks::check_log(log, store, info).await {
+        Ok(()) => Ok(()),
+        Err(error @ sinks::Error::LogBehind { .. }) => {
+            let dir = options.data_dir.join("log");
+            Err(Failure::usage(format!(
+                "{error}. Put back a whole copy of {dir}; or move {dir} away to begin a new log: rows stay as they are, and \
+                 what was only in the old log is missing",
+                dir = dir.display()
+            )))
+        }
+        Err(error) => Err(Failure::usage(format!("cannot compare the log with the tables: {error}"))),
     }
 }
 

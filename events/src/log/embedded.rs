@@ -21,6 +21,7 @@
 
 mod ends;
 mod journal;
+mod keeper;
 mod open;
 mod packed;
 mod queue;

@@ -9,8 +9,11 @@ use crate::log::{Error, Offset, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+
+/// What a copy's length is a multiple of, in bytes.
+const BLOCK: usize = 4_096;
 
 /// What is known of one partition.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,21 +71,32 @@ impl EndsFile {
     }
 
     /// Writes the older copy anew; if that fails, the newer one still stands, and is kept next time.
+    ///
+    /// The copy is padded to whole blocks, so that it mostly stays as long as it is: then its sync
+    /// need not wait for the file system's journal, which would wait for others' data.
     pub(super) fn write(&mut self) -> std::io::Result<()> {
         let next = Ends { written: self.ends.written + 1, ..self.ends.clone() };
-        let text = serde_json::to_string(&next)?;
+        let json = serde_json::to_string(&next)?;
+        let sum = xxhash_rust::xxh3::xxh3_64(json.as_bytes());
         let path = &self.paths[usize::from(next.written.is_multiple_of(2))];
-        let mut file = fs::File::create(path)?;
-        writeln!(file, "{:016x}", xxhash_rust::xxh3::xxh3_64(text.as_bytes()))?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
+        let file = fs::OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
+        let had = file.metadata()?.len();
+        let mut text = format!("{sum:016x}\n{json}").into_bytes();
+        let length = text.len().next_multiple_of(BLOCK).max(usize::try_from(had).unwrap_or(0));
+        text.resize(length, b' ');
+        file.write_all_at(&text, 0)?;
+        if had == text.len() as u64 {
+            file.sync_data()?
+        } else {
+            file.sync_all()?
+        }
         self.ends = next;
         Ok(())
     }
 }
 
 fn parse(bytes: &[u8]) -> Option<Ends> {
-    let (sum, text) = bytes.split_at_checked(17)?;
+    let (sum, text) = bytes.trim_ascii_end().split_at_checked(17)?;
     let sum = u64::from_str_radix(std::str::from_utf8(&sum[..16]).ok()?, 16).ok()?;
     (sum == xxhash_rust::xxh3::xxh3_64(text)).then(|| serde_json::from_slice(text).ok())?
 }

@@ -82,7 +82,7 @@ pub(super) fn open(dir: &Path, config: Config, clock: Arc<dyn Clock>) -> Result<
         store: RwLock::new(Some(store)),
         lock: Mutex::new(Some(lock)),
     });
-    let writer = Writer::new(core.clone(), file);
+    let writer = Writer::new(core.clone(), file).map_err(failed)?;
     let thread = std::thread::Builder::new().name("log-writer".into()).spawn(move || writer.run()).map_err(failed)?;
     Ok(Shared { core, report, epochs: Mutex::new(BTreeMap::new()), writer: Mutex::new(Some(thread)) })
 }

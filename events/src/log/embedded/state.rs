@@ -57,6 +57,8 @@ pub(super) struct PartitionState {
     pub(super) next: Offset,
     /// Offsets below it may be given.
     pub(super) reserved: Offset,
+    /// Up to where offsets are to be reserved next.
+    pub(super) needed: Offset,
     pub(super) time_ms: i64,
     /// Value bytes that the partition ever got.
     pub(super) bytes: u64,

@@ -90,7 +90,18 @@ impl Store {
         let end = last.map_or(start, |chunk| chunk.end());
         let time_ms = last.map_or(0, |chunk| chunk.time_ms);
         let bytes = last.map_or(bytes_deleted, |chunk| chunk.bytes);
-        Ok(PartitionState { place, keep_ms, start, end, next: end, reserved: 0, time_ms, bytes, bytes_deleted })
+        Ok(PartitionState {
+            place,
+            keep_ms,
+            start,
+            end,
+            next: end,
+            reserved: 0,
+            needed: 0,
+            time_ms,
+            bytes,
+            bytes_deleted,
+        })
     }
 
     /// The chunk that holds `position`, or the first one after it, among those below `end`.

@@ -6,7 +6,8 @@
 //! Offsets that were meant for it are burned. Only if the store doesn't open is the batch in doubt.
 
 use super::Core;
-use super::ends::{EndsFile, Known};
+use super::ends::EndsFile;
+use super::keeper::{self, Keeper, RESERVE};
 use super::packed::Chunk;
 use super::queue::{Chore, Move, Next, Piece, Work};
 use super::retention;
@@ -19,13 +20,11 @@ use bytes::Bytes;
 use fjall::PersistMode;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// Offsets reserved at once for a partition.
-const RESERVE: Offset = 1 << 17;
-/// How old the file of ends may get.
-const ENDS_EVERY: Duration = Duration::from_secs(1);
+/// How long the writer waits for work at once.
+const WAIT: Duration = Duration::from_secs(1);
 
 /// One key and its value, `None` to delete it.
 type Change = (Vec<u8>, Option<Bytes>);
@@ -42,9 +41,7 @@ struct Growth {
 #[derive(Debug)]
 pub(super) struct Writer {
     core: Arc<Core>,
-    file: EndsFile,
-    written: Instant,
-    dirty: bool,
+    keeper: Keeper,
 }
 
 impl Drop for Writer {
@@ -54,26 +51,27 @@ impl Drop for Writer {
 }
 
 impl Writer {
-    pub(super) fn new(core: Arc<Core>, file: EndsFile) -> Self {
-        Self { core, file, written: Instant::now(), dirty: false }
+    pub(super) fn new(core: Arc<Core>, file: EndsFile) -> std::io::Result<Self> {
+        let keeper = Keeper::start(core.clone(), file)?;
+        Ok(Self { core, keeper })
     }
 
     /// Works until the queue is closed and empty.
     pub(super) fn run(mut self) {
         loop {
-            match self.core.queue.take(self.core.config.group_bytes, ENDS_EVERY) {
+            match self.core.queue.take(self.core.config.group_bytes, WAIT) {
                 Next::Group(group) => self.group(group),
                 Next::Chore(chore) => self.chore(chore),
                 Next::Nothing => {}
                 Next::Closed => break,
             }
-            if self.dirty && self.written.elapsed() >= ENDS_EVERY {
-                self.note_ends(false);
-            }
         }
         let synced =
             self.core.store.read().as_ref().is_some_and(|store| store.db.persist(PersistMode::SyncAll).is_ok());
-        self.note_ends(synced);
+        let Some(file) = self.keeper.stop() else { return };
+        if let Err(error) = keeper::close(&self.core, file, synced) {
+            tracing::warn!(%error, "the file of ends was not written; the next start reads the journals with care");
+        }
     }
 
     fn chore(&mut self, chore: Chore) {
@@ -188,34 +186,29 @@ impl Writer {
         Appended { first, last: first + Offset::from(piece.count) - 1, time_ms: growth.time_ms }
     }
 
-    /// Makes sure that no offset is given before the file of ends knows that it may be.
-    fn reserve(&mut self, growths: &BTreeMap<TopicPartition, Growth>) -> Result<()> {
-        let mut short = false;
+    /// Makes sure that no offset is given before the file of ends knows that it may be. More are asked
+    /// for while there are enough, so that this waits for a partition's first ones only.
+    fn reserve(&self, growths: &BTreeMap<TopicPartition, Growth>) -> Result<()> {
+        let (mut low, mut short) = (false, false);
         {
             let mut state = self.core.state.write();
             for (to, growth) in growths {
+                let Some(partition) = state.partitions.get_mut(to) else { continue };
                 let end = growth.first + Offset::from(growth.count);
-                if let Some(partition) = state.partitions.get_mut(to)
-                    && end > partition.reserved
-                {
-                    partition.reserved = end + RESERVE;
-                    short = true;
+                if end + RESERVE / 2 > partition.reserved.max(partition.needed) {
+                    partition.needed = end + RESERVE;
+                    low = true;
                 }
+                short |= end > partition.reserved;
             }
         }
-        if !short {
-            return Ok(());
+        if short {
+            return self.keeper.now().map_err(|error| io_error("reserving offsets", &error));
         }
-        let written = self.write_ends(false);
-        if written.is_err() {
-            let mut state = self.core.state.write();
-            for to in growths.keys() {
-                if let Some(partition) = state.partitions.get_mut(to) {
-                    partition.reserved = partition.next;
-                }
-            }
+        if low {
+            self.keeper.soon();
         }
-        written.map_err(|error| io_error("reserving offsets", &error))
+        Ok(())
     }
 
     fn store(&mut self, growths: BTreeMap<TopicPartition, Growth>, moves: &[Move], mode: PersistMode) -> Result<()> {
@@ -250,7 +243,7 @@ impl Writer {
             state.positions.extend(positions.iter().map(|(of, at)| ((group.clone(), of.clone()), *at)));
         }
         drop(state);
-        self.dirty = true;
+        self.keeper.moved();
         self.core.groups.wake(grown.iter().map(|(to, _)| to));
         Ok(())
     }
@@ -313,6 +306,7 @@ impl Writer {
             if let Some(now) = loaded.partitions.get_mut(of) {
                 now.next = now.next.max(before.next);
                 now.reserved = before.reserved;
+                now.needed = before.needed;
                 now.time_ms = now.time_ms.max(before.time_ms);
             }
         }
@@ -353,27 +347,6 @@ impl Writer {
         let info = stored.info(&spec.stream);
         state.streams.insert(spec.stream.clone(), stored);
         Ok(info)
-    }
-
-    fn note_ends(&mut self, closed: bool) {
-        match self.write_ends(closed) {
-            Ok(()) => self.dirty = false,
-            Err(error) => tracing::warn!(%error, "the file of ends was not written; trying again"),
-        }
-        self.written = Instant::now();
-    }
-
-    fn write_ends(&mut self, closed: bool) -> std::io::Result<()> {
-        let state = self.core.state.read();
-        let known = |partition: &super::state::PartitionState| Known {
-            end: partition.end,
-            reserved: if closed { partition.next } else { partition.reserved },
-        };
-        self.file.ends.partitions =
-            state.partitions.iter().map(|(of, partition)| (of.to_string(), known(partition))).collect();
-        drop(state);
-        self.file.ends.closed = closed;
-        self.file.write()
     }
 }
 
