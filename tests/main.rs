@@ -10,6 +10,7 @@
 //! | `stops` | SIGTERM under load; port, directory and lock that are somebody else's |
 //! | `access` | keys and scopes, personal fields, a player forgotten |
 //! | `schemas` | 1, then 1.5, then `apply` |
+//! | `streams` | a stream that a schema brings, and a player forgotten in all of them |
 //! | `readers` | tables opened by readers that aren't ours |
 //! | `tidy` | rules of style that a machine can check |
 
@@ -22,6 +23,7 @@ mod modes;
 mod readers;
 mod schemas;
 mod stops;
+mod streams;
 mod support;
 mod tidy;
 mod truth;

@@ -37,9 +37,11 @@ impl Home {
     /// `killfeed up`, not started yet.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(KILLFEED);
-        command.args(["up", "--listen", "127.0.0.1:0", "--partitions", "4"]);
-        if !args.contains(&"--flush-interval") {
-            command.args(["--flush-interval", "500ms"]);
+        command.args(["up", "--listen", "127.0.0.1:0"]);
+        for (option, value) in [("--flush-interval", "500ms"), ("--partitions", "4")] {
+            if !args.contains(&option) {
+                command.args([option, value]);
+            }
         }
         command.arg("--data-dir").arg(self.path("data")).args(args);
         command.stdout(Stdio::piped()).env_remove("KILLFEED_KEY").env_remove("KILLFEED_URL");

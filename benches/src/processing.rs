@@ -147,7 +147,7 @@ async fn looped(bare: bool) -> anyhow::Result<f64> {
         copy(&log, &raw, &stream, end).await?;
     } else {
         let mut config = processors::Config::new(stream, "bench", dir.path().join("scratch"));
-        config.state_retention = day * 14;
+        config.state_retention = (day * 14).into();
         let shutdown = CancellationToken::new();
         let running = tokio::spawn(processors::run(
             config,

@@ -29,4 +29,4 @@ pub mod streams;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use headers::{Headers, HeadersBuilder};
-pub use streams::{Stream, TopicPartition};
+pub use streams::{SharedStreams, Stream, TopicPartition};

@@ -33,7 +33,8 @@
 //! [`Generation`] of a group that has moved on.
 //!
 //! **Groups.** Each partition of a group's topics belongs to one member. Partition p of every topic
-//! that the group reads goes to the same member. When members come or go, the generation grows; a
+//! that the group reads goes to the same member. Members of one group may read other topics each, none
+//! in common, as the roles of two streams do: who comes or goes with one is nothing to the other. When members come or go, the generation grows; a
 //! member learns of it by [`Poll::Revoked`] and [`Poll::Assigned`], and what it had in work for a
 //! revoked partition it drops. Nothing is read for an assigned partition until [`Member::seek`] says
 //! from where.
@@ -312,7 +313,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[async_trait]
 pub trait Log: Send + Sync + std::fmt::Debug + 'static {
     /// Makes the stream's topics, or finds them. A stream that exists with another number of
-    /// partitions is refused, with both numbers in the error.
+    /// partitions is refused, with both numbers in the error. `retention` holds as it was last asked
+    /// for; `state_retention` only grows, since claims may lean on the longer one.
     async fn create_stream(&self, spec: &StreamSpec) -> Result<StreamInfo>;
 
     /// The stream of this name, if it was made.

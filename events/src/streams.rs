@@ -1,5 +1,6 @@
 //! Streams, their topics, and the partitions of these.
 
+use crate::log::StreamInfo;
 use std::fmt;
 use std::sync::Arc;
 
@@ -71,6 +72,32 @@ impl Stream {
 impl fmt::Display for Stream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+/// The streams that a process serves, in the order in which they came. Whoever adds one, all see it
+/// from their next look on; none is ever taken away.
+#[derive(Debug, Clone, Default)]
+pub struct SharedStreams(Arc<parking_lot::RwLock<Vec<StreamInfo>>>);
+
+impl SharedStreams {
+    /// Starts with these.
+    pub fn new(infos: Vec<StreamInfo>) -> Self {
+        Self(Arc::new(parking_lot::RwLock::new(infos)))
+    }
+
+    /// All of them, as of now.
+    pub fn current(&self) -> Vec<StreamInfo> {
+        self.0.read().clone()
+    }
+
+    /// Adds one, or takes up what is new about it.
+    pub fn put(&self, info: StreamInfo) {
+        let mut infos = self.0.write();
+        match infos.iter_mut().find(|known| known.stream == info.stream) {
+            Some(known) => *known = info,
+            None => infos.push(info),
+        }
     }
 }
 

@@ -13,11 +13,12 @@ use tokio::time::Instant;
 pub(crate) async fn append(batch: &mut Batch<'_>, log: &dyn Log, tally: &Tally, deadline: Instant) {
     let mut groups = std::mem::take(&mut batch.groups);
     let mut waits = Vec::with_capacity(1);
+    let streams = tally.streams();
     for durability in [Durability::All, Durability::Leader, Durability::None] {
         let mut appends = Vec::new();
         let mut settles = Vec::new();
         for (place, group) in groups.iter_mut().enumerate().filter(|(_, group)| group.durability == durability) {
-            let to = TopicPartition::new(tally.streams().raw(group.stream), group.partition);
+            let to = TopicPartition::new(streams.raw(group.stream), group.partition);
             appends.push(Append { to, records: std::mem::take(&mut group.records) });
             settles.push(place);
         }

@@ -78,7 +78,8 @@ impl Ingest {
         let trusted = inner.keys.is_none() || principal.has(Scope::Server);
         let stamp = Stamp::new(inner.clock.now_us(), address, trusted);
         let registry = inner.registry.current();
-        let context = Context { config, stamp: &stamp, registry: &registry, streams: inner.tally.streams() };
+        let streams = inner.tally.streams();
+        let context = Context { config, stamp: &stamp, registry: &registry, streams: &streams };
         let mut batch = batch::read(form, &parts.headers, &body, context)?;
         append::append(&mut batch, &*inner.log, &inner.tally, deadline).await;
         inner.meters.events(&batch.slots, body.len());

@@ -87,6 +87,12 @@ impl Ingest {
         })))
     }
 
+    /// Serves a further stream from now on, whose topics were made. One that is served already stays
+    /// as it is.
+    pub fn serve(&self, info: StreamInfo) {
+        self.0.tally.serve(info);
+    }
+
     /// `POST /v1/events`, `POST /v1/batch` and `GET /v1/config`. Serve it with
     /// `into_make_service_with_connect_info::<SocketAddr>()`, else events get no client address.
     pub fn router(&self) -> axum::Router {

@@ -6,7 +6,9 @@
 
 use events::ledger::{Count, Entry, new_id};
 use events::log::{Append, Durability, Error, Log, Result, StreamInfo};
+use events::streams::DEFAULT_STREAM;
 use events::{Clock, Stream};
+use parking_lot::RwLock;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -17,25 +19,37 @@ const WRITE_LIMIT: Duration = Duration::from_secs(10);
 /// Between two tries of a drain.
 const RETRY_WAIT: Duration = Duration::from_millis(100);
 
-/// The streams that are served; the first takes what no schema sends elsewhere.
-#[derive(Debug)]
-pub(crate) struct Streams(Vec<Served>);
+/// The streams that are served; the first takes what no schema sends elsewhere. A stream's place is
+/// its own for good: further ones come behind it.
+#[derive(Debug, Clone)]
+pub(crate) struct Streams(Vec<Arc<Served>>);
 
+/// A stream, and the counts of each of its partitions.
 #[derive(Debug)]
 struct Served {
     info: StreamInfo,
     raw: Arc<str>,
+    counts: Vec<Counts>,
+}
+
+impl Served {
+    fn new(info: StreamInfo) -> Arc<Self> {
+        let counts = (0..info.partitions).map(|_| Counts::default()).collect();
+        Arc::new(Self { raw: info.stream.raw(), info, counts })
+    }
 }
 
 impl Streams {
     pub(crate) fn new(infos: Vec<StreamInfo>) -> Option<Self> {
-        let served = infos.into_iter().map(|info| Served { raw: info.stream.raw(), info });
+        let served = infos.into_iter().map(Served::new);
         Some(Self(served.collect())).filter(|streams: &Self| !streams.0.is_empty())
     }
 
-    /// The place of the stream of this name.
+    /// The place of the stream of this name. A schema that names none says `events`, which is the
+    /// first stream where it isn't served under its own name.
     pub(crate) fn place(&self, stream: &Stream) -> Option<usize> {
-        self.0.iter().position(|served| served.info.stream == *stream)
+        let own = self.0.iter().position(|served| served.info.stream == *stream);
+        own.or_else(|| (stream.name() == DEFAULT_STREAM).then_some(0))
     }
 
     pub(crate) fn partitions(&self, place: usize) -> i32 {
@@ -58,8 +72,7 @@ struct Counts {
 /// The counts, and the entries on their way.
 #[derive(Debug)]
 pub(crate) struct Tally {
-    streams: Streams,
-    counts: Vec<Vec<Counts>>,
+    streams: RwLock<Arc<Streams>>,
     /// Sent, and nobody knows whether they stand: stream's place, entry.
     in_doubt: tokio::sync::Mutex<Vec<(usize, Entry)>>,
     log: Arc<dyn Log>,
@@ -69,19 +82,29 @@ pub(crate) struct Tally {
 
 impl Tally {
     pub(crate) fn new(streams: Streams, log: Arc<dyn Log>, clock: Arc<dyn Clock>, instance: String) -> Self {
-        let counts = |served: &Served| (0..served.info.partitions).map(|_| Counts::default()).collect();
-        let counts = streams.0.iter().map(counts).collect();
-        Self { streams, counts, in_doubt: tokio::sync::Mutex::default(), log, clock, instance }
+        let streams = RwLock::new(Arc::new(streams));
+        Self { streams, in_doubt: tokio::sync::Mutex::default(), log, clock, instance }
     }
 
-    pub(crate) fn streams(&self) -> &Streams {
-        &self.streams
+    /// The streams as of now.
+    pub(crate) fn streams(&self) -> Arc<Streams> {
+        self.streams.read().clone()
+    }
+
+    /// Serves a further stream from now on.
+    pub(crate) fn serve(&self, info: StreamInfo) {
+        let mut streams = self.streams.write();
+        if !streams.0.iter().any(|served| served.info.stream == info.stream) {
+            let mut more = Streams::clone(&streams);
+            more.0.push(Served::new(info));
+            *streams = Arc::new(more);
+        }
     }
 
     /// Adds to the counts of a partition.
     pub(crate) fn count(&self, stream: usize, partition: i32, acknowledged: u64, unacknowledged: u64) {
         let place = usize::try_from(partition).unwrap_or_default();
-        if let Some(counts) = self.counts.get(stream).and_then(|partitions| partitions.get(place)) {
+        if let Some(counts) = self.streams().0.get(stream).and_then(|served| served.counts.get(place)) {
             counts.acknowledged.fetch_add(acknowledged, Ordering::Relaxed);
             counts.unacknowledged.fetch_add(unacknowledged, Ordering::Relaxed);
         }
@@ -138,8 +161,8 @@ impl Tally {
     /// Takes the counts of each partition that has no entry on its way.
     fn take_new(&self, entries: &mut Vec<(usize, Entry)>) {
         let on_their_way = entries.len();
-        for (stream, (served, partitions)) in self.streams.0.iter().zip(&self.counts).enumerate() {
-            for (partition, counts) in (0..served.info.partitions).zip(partitions) {
+        for (stream, served) in self.streams().0.iter().enumerate() {
+            for (partition, counts) in (0..).zip(&served.counts) {
                 let waits = |(place, entry): &(usize, Entry)| *place == stream && entry.partition == partition;
                 if entries[..on_their_way].iter().any(waits) {
                     continue;
@@ -165,14 +188,14 @@ impl Tally {
 
     fn to_append(&self, stream: usize, entry: &Entry) -> Result<Append> {
         let record = entry.to_record().map_err(|error| Error::Refused(error.to_string()))?;
-        Ok(Append { to: entry.destination(&self.streams.0[stream].info.stream), records: vec![record] })
+        Ok(Append { to: entry.destination(&self.streams().0[stream].info.stream), records: vec![record] })
     }
 
     fn has_pending(&self) -> bool {
         let counted = |counts: &Counts| {
             counts.acknowledged.load(Ordering::Relaxed) + counts.unacknowledged.load(Ordering::Relaxed) > 0
         };
-        self.counts.iter().flatten().any(counted)
+        self.streams().0.iter().flat_map(|served| &served.counts).any(counted)
     }
 
     /// Writes until nothing is left to write, or the deadline is past.

@@ -3,6 +3,8 @@
 use events::log::ReadLimit;
 use events::streams::Stream;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// What is left of a client's address once it has been looked up.
@@ -15,6 +17,32 @@ pub enum AddressPolicy {
     /// Its network, in `ce_clientaddress`: the first 24 bits of an IPv4 address, 48 of an IPv6
     /// one, the rest zero. In clean records and dead letters alike.
     Truncate,
+}
+
+/// How long `.state` keeps its records. Whoever lengthens it, all clones see it.
+#[derive(Debug, Clone)]
+pub struct StateRetention(Arc<AtomicU64>);
+
+impl StateRetention {
+    /// As of now, to the millisecond.
+    pub fn get(&self) -> Duration {
+        Duration::from_millis(self.0.load(Ordering::SeqCst))
+    }
+
+    /// From now on it is at least this. The log must have been told before.
+    pub fn lengthen(&self, to: Duration) {
+        self.0.fetch_max(millis(to), Ordering::SeqCst);
+    }
+}
+
+impl From<Duration> for StateRetention {
+    fn from(retention: Duration) -> Self {
+        Self(Arc::new(AtomicU64::new(millis(retention))))
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Options of [`crate::run`].
@@ -52,9 +80,9 @@ pub struct Config {
     /// A directory of this process's own for fingerprints past that limit. It is a cache: emptied
     /// at start, rebuilt from the log.
     pub scratch_dir: PathBuf,
-    /// How long `.state` keeps its records, as the stream was made. [`crate::run`] refuses to start
-    /// if it is less than twice the longest dedupe window of any schema.
-    pub state_retention: Duration,
+    /// How long `.state` keeps its records. [`crate::run`] refuses to start if it is less than twice
+    /// the longest dedupe window of any schema; whoever brings a longer window later lengthens it first.
+    pub state_retention: StateRetention,
     /// The longest pause between two tries while the log is unavailable.
     pub backoff_max: Duration,
 }
@@ -76,7 +104,7 @@ impl Config {
             step_max: ReadLimit { records: 16_384, bytes: 16 << 20 },
             dedupe_memory_bytes_max: 1 << 30,
             scratch_dir: scratch_dir.into(),
-            state_retention: Duration::from_secs(7 * 24 * 60 * 60),
+            state_retention: Duration::from_secs(7 * 24 * 60 * 60).into(),
             backoff_max: Duration::from_secs(5),
         }
     }

@@ -32,6 +32,6 @@ pub mod step;
 pub mod window;
 mod worker;
 
-pub use config::{AddressPolicy, Config};
+pub use config::{AddressPolicy, Config, StateRetention};
 pub use error::Error;
 pub use run::run;

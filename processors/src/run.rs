@@ -28,8 +28,9 @@ pub async fn run(
 ) -> Result<(), Error> {
     let info = log.stream(&config.stream).await?.ok_or_else(|| Error::NoStream(config.stream.to_string()))?;
     let window_max = registry.current().dedupe_window_max();
-    if config.state_retention < window_max * 2 {
-        let (stream, state_retention) = (config.stream.to_string(), config.state_retention);
+    let state_retention = config.state_retention.get();
+    if state_retention < window_max * 2 {
+        let stream = config.stream.to_string();
         return Err(Error::StateRetention { stream, state_retention, window_max });
     }
     let scratch = Scratch::new(&config.scratch_dir)?;
@@ -77,8 +78,8 @@ async fn look_after(databases: Databases, registry: SharedRegistry, config: Arc<
         let current = registry.current();
         if !Arc::ptr_eq(&current, &seen) {
             let window_max = current.dedupe_window_max();
-            if config.state_retention < window_max * 2 {
-                let state_retention = config.state_retention;
+            let state_retention = config.state_retention.get();
+            if state_retention < window_max * 2 {
                 tracing::error!(
                     ?window_max,
                     ?state_retention,

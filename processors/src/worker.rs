@@ -183,7 +183,7 @@ impl Worker {
     /// there always is one, however quiet the partition.
     async fn renew(&self, m: &mut Membership) -> Result<(), Error> {
         let now_ms = self.clock.now_ms();
-        let quarter_ms = i64::try_from(self.config.state_retention.as_millis() / 4).unwrap_or(i64::MAX);
+        let quarter_ms = i64::try_from(self.config.state_retention.get().as_millis() / 4).unwrap_or(i64::MAX);
         let mut step = self.empty_step(m);
         for (number, owned) in &mut m.owned {
             if now_ms.saturating_sub(owned.renewed_ms) < quarter_ms {

@@ -65,7 +65,7 @@ impl Ground {
         let info = log.create_stream(&spec).await.unwrap();
         let dir = tempfile::tempdir().unwrap();
         let mut config = Config::new(stream, "test", dir.path().join("scratch"));
-        config.state_retention = 4 * DAY;
+        config.state_retention = (4 * DAY).into();
         config.backoff_max = Duration::from_millis(2);
         config.linger = Duration::from_millis(1);
         Self { log, clock, info, config, registry: registry(), _dir: dir }

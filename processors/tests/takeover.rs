@@ -218,7 +218,7 @@ async fn a_step_of_another_generation_is_dropped() {
 #[tokio::test]
 async fn too_short_a_retention_of_state_is_refused_at_start() {
     let mut ground = quiet().await;
-    ground.config.state_retention = DAY;
+    ground.config.state_retention = DAY.into();
     let error = ground.start().failed().await;
     assert!(error.to_string().contains("need at least 172800s"), "{error}");
 }

@@ -179,7 +179,7 @@ async fn commit(context: &Arc<Context>, head: &mut Head, rows: &Rows) -> Result<
             return Ok(true);
         }
         let mut actions: Vec<Action> = adds.iter().cloned().map(Action::Add).collect();
-        let now_ms = chrono::Utc::now().timestamp_millis();
+        let now_ms = context.clock.now_ms();
         actions.extend(open.iter().map(|part| {
             let part = &context.parts[*part];
             Action::Txn(Transaction::new_with_last_update(&part.app_id, part.to, Some(now_ms)))

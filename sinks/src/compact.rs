@@ -126,7 +126,7 @@ pub(crate) const fn micros(time: chrono::DateTime<chrono::Utc>) -> Micros {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use events::Stream;
+    use events::SharedStreams;
 
     fn file(day: u32, size: i64) -> LiveFile {
         LiveFile { path: format!("{day}-{size}"), date: NaiveDate::from_ymd_opt(2026, 1, day).unwrap(), size }
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn merges_what_is_alike_and_leaves_large_files_alone() {
-        let config = Maintenance { target_file_bytes: 1_000, ..Maintenance::new(Stream::new("events").unwrap(), "t") };
+        let config = Maintenance { target_file_bytes: 1_000, ..Maintenance::new(SharedStreams::default(), "t") };
         let today = NaiveDate::from_ymd_opt(2026, 1, 9).unwrap();
         let sizes = |live: &[LiveFile]| plan(&config, live, today).map(|group| group.iter().map(|f| f.size).collect());
         let small: Vec<LiveFile> = (0..8).map(|i| file(9, 10 + i)).collect();

@@ -40,9 +40,7 @@ pub async fn forget(
     if player.is_empty() {
         return Err(Error::Refused("player is empty: name the player to forget".into()));
     }
-    let stream = &config.stream;
-    let info = log.stream(stream).await?.ok_or_else(|| Error::NoStream(stream.to_string()))?;
-    let remover = Remover { stream, instance: &config.instance, log, store, clock };
+    let remover = Remover { streams: &config.streams, instance: &config.instance, log, store, clock };
     let select = Select::Player(player.into());
     let mut rows = BTreeMap::new();
     for name in store.table_names().await?.into_iter().filter(|name| name != LEDGER) {
@@ -54,11 +52,12 @@ pub async fn forget(
     let now = clock.now_us();
     let after =
         |duration: std::time::Duration| now.saturating_add(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX));
+    let log_retention = config.streams.current().iter().map(|info| info.retention).max();
     let files_until_us = (!rows.is_empty()).then(|| after(config.file_retention + config.every.saturating_mul(2)));
     Ok(Forgotten {
         rows,
         files_until_us,
-        log_until_us: after(info.retention),
+        log_until_us: after(log_retention.unwrap_or_default()),
         remains: "events of this player in the log until its retention has passed; mentions of the player in \
                   payloads of other players' events; copies made outside killfeed"
             .into(),

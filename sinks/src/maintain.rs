@@ -7,7 +7,7 @@ use crate::{Error, compact, vacuum};
 use chrono::{DateTime, Days, NaiveDate};
 use deltalake::checkpoints;
 use events::log::Log;
-use events::{Clock, Stream};
+use events::{Clock, SharedStreams};
 use object_store::ObjectStoreExt;
 use serde::Deserialize;
 use std::sync::Arc;
@@ -18,8 +18,8 @@ use tokio_util::sync::CancellationToken;
 /// Options of maintenance.
 #[derive(Debug, Clone)]
 pub struct Maintenance {
-    /// The stream in whose ledger removals are counted.
-    pub stream: Stream,
+    /// The streams whose rows the tables hold; each one's removals are counted in its own ledger.
+    pub streams: SharedStreams,
     /// Names this process; unique.
     pub instance: String,
     /// The pause between two rounds.
@@ -37,10 +37,10 @@ pub struct Maintenance {
 }
 
 impl Maintenance {
-    /// The defaults for a stream, for a process of this name.
-    pub fn new(stream: Stream, instance: impl Into<String>) -> Self {
+    /// The defaults for these streams, for a process of this name.
+    pub fn new(streams: SharedStreams, instance: impl Into<String>) -> Self {
         Self {
-            stream,
+            streams,
             instance: instance.into(),
             every: Duration::from_secs(30),
             target_file_bytes: 128 << 20,
@@ -144,7 +144,7 @@ async fn one(
     if let Some(days) = config.keep_days.filter(|_| name != LEDGER)
         && let Some(before) = today.checked_sub_days(Days::new(days.into()))
     {
-        let remover = Remover { stream: &config.stream, instance: &config.instance, log, store, clock };
+        let remover = Remover { streams: &config.streams, instance: &config.instance, log, store, clock };
         done.removed += remover.remove(name, &Select::Before(before), "retention").await?.rows;
     }
     done.compacted += compact::compact(config, store, name, today).await?;

@@ -17,7 +17,7 @@ use deltalake::kernel::{Action, Add, Transaction};
 use events::ledger::{Count, Entry, new_id};
 use events::log::{Append, Durability, Log};
 use events::streams::TopicPartition;
-use events::{Clock, Stream};
+use events::{Clock, SharedStreams};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tables::files::{self, Encoded, Encoder, LiveFile};
@@ -41,7 +41,7 @@ pub(crate) struct Removed {
 
 /// Takes rows out of tables.
 pub(crate) struct Remover<'a> {
-    pub(crate) stream: &'a Stream,
+    pub(crate) streams: &'a SharedStreams,
     pub(crate) instance: &'a str,
     pub(crate) log: &'a Arc<dyn Log>,
     pub(crate) store: &'a Store,
@@ -114,14 +114,18 @@ impl Remover<'_> {
 
     /// Writes to the ledger what is about to be taken out.
     async fn announce(&self, table: &str, removal: &str, cause: &str, counts: &Counts) -> Result<(), Error> {
-        let info = self.log.stream(self.stream).await?.ok_or_else(|| Error::NoStream(self.stream.to_string()))?;
+        let streams = self.streams.current();
         let mut open = Vec::new();
         for ((incarnation, partition), rows) in counts {
+            // Rows of an incarnation that is gone are entered with the first stream; the audit knows
+            // whose incarnation it was.
+            let own = streams.iter().find(|info| *info.incarnation == **incarnation);
+            let info = own.or(streams.first()).ok_or_else(|| Error::NoStream("of these rows".into()))?;
             let entry = Entry {
                 id: new_id(),
                 time_us: self.clock.now_us(),
                 instance: self.instance.to_owned(),
-                stream: self.stream.name().to_owned(),
+                stream: info.stream.name().to_owned(),
                 incarnation: incarnation.clone(),
                 partition: *partition,
                 count: Count::Removal {
@@ -131,8 +135,8 @@ impl Remover<'_> {
                     rows: rows.clone(),
                 },
             };
-            // Rows of an older generation of the stream may come from a partition that it no longer has.
-            let to = TopicPartition::new(self.stream.ledger(), partition.rem_euclid(info.partitions.max(1)));
+            // Such rows may come from a partition that the stream no longer has.
+            let to = TopicPartition::new(info.stream.ledger(), partition.rem_euclid(info.partitions.max(1)));
             open.push(Append { to, records: vec![entry.to_record()?] });
         }
         let mut tries = 0;

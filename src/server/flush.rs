@@ -5,6 +5,7 @@
 //! these wrote on the way.
 
 use edge::Problem;
+use events::SharedStreams;
 use events::log::{self, Log, Offset, StreamInfo};
 use events::streams::{PROCESSOR_GROUP, SINK_GROUP, TopicPartition};
 use ingest::Ingest;
@@ -20,9 +21,9 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 #[derive(Clone)]
 pub(crate) struct Flusher {
     pub(crate) log: Arc<dyn Log>,
-    pub(crate) streams: Vec<StreamInfo>,
+    pub(crate) streams: SharedStreams,
     pub(crate) ingest: Option<Ingest>,
-    pub(crate) sinks: Vec<FlushSignal>,
+    pub(crate) sinks: Option<FlushSignal>,
 }
 
 /// Why a flush did not end.
@@ -79,7 +80,7 @@ impl Flusher {
     }
 
     fn signal(&self) {
-        for sink in &self.sinks {
+        if let Some(sink) = &self.sinks {
             sink.request();
         }
     }
@@ -90,7 +91,7 @@ impl Flusher {
         topics: impl Fn(&StreamInfo) -> Vec<Arc<str>>,
     ) -> Result<Vec<(TopicPartition, Offset)>, Error> {
         let mut goals = Vec::new();
-        for info in &self.streams {
+        for info in &self.streams.current() {
             for topic in topics(info) {
                 for partition in 0..info.partitions {
                     let of = TopicPartition::new(topic.clone(), partition);

@@ -5,6 +5,7 @@
 //! | [`run`] | checks what can be checked, binds the address, opens the log, starts the parts |
 //! | `http` | connections; `routes` says what answers on which path |
 //! | `parts` | the parts that a role consists of, and their tasks |
+//! | `streams` | those of them that each stream has: made at start, and when a schema names a new one |
 //! | `ready` | which part is up |
 //! | `flush` | until all that was acknowledged is in the tables |
 //! | `admin` | the endpoints for operators |
@@ -20,6 +21,7 @@ mod parts;
 mod ready;
 mod routes;
 mod schemas;
+mod streams;
 mod telemetry;
 
 use crate::exit::Failure;
@@ -27,8 +29,10 @@ use crate::options::Options;
 use crate::server::parts::Parts;
 use crate::server::ready::{Readiness, State};
 use edge::{Keys, check_bind};
+use events::SystemClock;
 use std::io::{IsTerminal as _, Write as _};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -104,7 +108,7 @@ async fn serve(role: Role, options: Options, keys: Keys) -> Result<(), Failure> 
 
     let drain_timeout = options.drain_timeout;
     let started = tokio::select! {
-        started = Parts::start(role, &options, keys, readiness.clone()) => started?,
+        started = Parts::start(role, &options, keys, readiness.clone(), Arc::new(SystemClock)) => started?,
         () = signals.next() => return Ok(()),
     };
     let (mut parts, router) = started;

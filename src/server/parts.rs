@@ -3,54 +3,60 @@
 use super::admin::{self, Admin};
 use super::flush::Flusher;
 use super::ready::{Readiness, State};
+use super::streams::Streams;
 use super::{Role, data_dir, schemas};
 use crate::exit::Failure;
 use crate::options::Options;
 use axum::Router;
 use edge::{ClientAddress, Keys};
+use events::Clock;
 use events::log::embedded::{self, EmbeddedLog};
-use events::log::{Log, StreamInfo, StreamSpec};
-use events::schema::SharedRegistry;
-use events::{Clock, Stream, SystemClock};
 use ingest::Ingest;
 use queries::audit::Books;
 use sinks::Maintenance;
-use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tables::Store;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 /// This process' name in ledger entries and transactional ids. The embedded log has one process at a
 /// time, and the same name after a restart fences what is left of the one before.
-const INSTANCE: &str = "local";
-/// `.state` is kept at least this long; twice the longest dedupe window if that is longer.
-const STATE_RETENTION_MIN: Duration = Duration::from_secs(14 * 24 * 60 * 60);
+pub(crate) const INSTANCE: &str = "local";
 /// How often the embedded log is asked to delete what is past its retention.
 const RETENTION_INTERVAL: Duration = Duration::from_secs(60);
+
+/// A part that was made, and does not run yet.
+pub(crate) struct Part {
+    name: &'static str,
+    run: Pin<Box<dyn Future<Output = Result<(), String>> + Send>>,
+}
+
+impl Part {
+    /// Of this name, which faults are reported under.
+    pub(crate) fn new<E: Display>(
+        name: &'static str,
+        run: impl Future<Output = Result<(), E>> + Send + 'static,
+    ) -> Self {
+        Self { name, run: Box::pin(async move { run.await.map_err(|error| error.to_string()) }) }
+    }
+}
 
 /// The parts at work.
 pub(crate) struct Parts {
     /// Each ends with its name and why; before `stop`, any end is a fault.
     tasks: JoinSet<(&'static str, Result<(), String>)>,
+    /// Parts that streams bring while this runs.
+    further: UnboundedReceiver<Part>,
     stop: CancellationToken,
     log: EmbeddedLog,
     ingest: Option<Ingest>,
     flusher: Flusher,
-}
-
-/// What every part is made from.
-struct Base {
-    log: Arc<dyn Log>,
-    clock: Arc<dyn Clock>,
-    registry: SharedRegistry,
-    store: Store,
-    streams: Vec<StreamInfo>,
-    state_retention: Duration,
 }
 
 impl Parts {
@@ -60,111 +66,74 @@ impl Parts {
         options: &Options,
         keys: Keys,
         readiness: Readiness,
+        clock: Arc<dyn Clock>,
     ) -> Result<(Self, Router), Failure> {
         data_dir::prepare(&options.data_dir)?;
         let (registry, directory) = schemas::load(&options.schemas_dir())?;
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let log = open_log(options, clock.clone()).await?;
-        let state_retention = STATE_RETENTION_MIN.max(registry.current().dedupe_window_max() * 2);
-        let streams = make_streams(&log, options, &registry, state_retention).await?;
         readiness.set("log", State::Ready);
         let store = Store::open(&options.store_location()).map_err(Failure::usage)?;
-        for info in &streams {
-            check_log(options, &log, &store, info).await?;
-        }
-        let base =
-            Base { log: Arc::new(log.clone()), clock, registry: registry.clone(), store, streams, state_retention };
 
-        let stop = CancellationToken::new();
-        let flusher = Flusher { log: base.log.clone(), streams: base.streams.clone(), ingest: None, sinks: Vec::new() };
-        let mut parts = Self { tasks: JoinSet::new(), stop: stop.clone(), log: log.clone(), ingest: None, flusher };
-        let mut router = Router::new();
-        parts.spawn("schemas", async move {
-            schemas::watch(registry, directory, stop).await;
-            Ok::<(), String>(())
-        });
-        parts.spawn("log", keep_retention(log, parts.stop.clone()));
+        let (stop, (send, further)) = (CancellationToken::new(), unbounded_channel());
+        let base = (Arc::new(log.clone()) as _, store);
+        let streams = Streams::new(role, options, base, clock, registry.clone(), (send, stop.clone()));
+        streams.follow(&registry.current()).await.map_err(|error| not_served(options, &error))?;
+        let streams = Arc::new(streams);
+        let flusher = Flusher {
+            log: streams.log.clone(),
+            streams: streams.served.clone(),
+            ingest: None,
+            sinks: role.has(Role::Sink).then(|| streams.flush.clone()),
+        };
+        let mut parts =
+            Self { tasks: JoinSet::new(), further, stop: stop.clone(), log: log.clone(), ingest: None, flusher };
+        parts.take_further();
+        parts.spawn(Part::new("log", keep_retention(log, stop.clone())));
         if role.has(Role::Process) {
-            parts.start_processors(options, &base, &readiness);
+            readiness.set("processors", State::Ready);
         }
         if role.has(Role::Sink) {
-            parts.start_sinks(options, &base, &readiness);
+            let streams = streams.clone();
+            readiness.watch("sinks", move || streams.sink_trouble().map_or(State::Ready, State::Not));
         }
+        let mut router = Router::new();
         if role.has(Role::Ingest) {
-            router = router.merge(parts.start_ingest(options, &base, keys.clone(), &readiness)?);
+            router = router.merge(parts.start_ingest(options, &streams, keys.clone(), &readiness)?);
         }
         if role.has(Role::Query) {
-            router = router.merge(start_queries(options, &base, keys.clone(), &readiness)?);
+            router = router.merge(start_queries(options, &streams, keys.clone(), &readiness)?);
         }
-        let maintenance = role.has(Role::Sink).then(|| parts.start_maintenance(options, &base));
-        let Base { log, clock, registry, store, .. } = base;
+        let maintenance = role.has(Role::Sink).then(|| parts.start_maintenance(options, &streams));
+        let watched = streams.clone();
+        parts.spawn(Part::new("schemas", async move {
+            schemas::watch(watched, directory, stop).await;
+            Ok::<(), String>(())
+        }));
+        let (log, clock, store) = (streams.log.clone(), streams.clock.clone(), streams.store.clone());
         let flusher = (role == Role::Up).then(|| parts.flusher.clone());
         router = router.merge(admin::router(Admin { keys, log, clock, registry, store, flusher, maintenance }));
         Ok((parts, router.method_not_allowed_fallback(edge::no_such_method).fallback(edge::no_such_path)))
     }
 
-    fn start_processors(&mut self, options: &Options, base: &Base, readiness: &Readiness) {
-        for info in &base.streams {
-            let scratch = options.data_dir.join("scratch").join(info.stream.name());
-            let config = processors::Config {
-                geoip: options.geoip.clone(),
-                discovery: !options.no_discovery,
-                state_retention: base.state_retention,
-                ..processors::Config::new(info.stream.clone(), INSTANCE, scratch)
-            };
-            let run =
-                processors::run(config, base.log.clone(), base.registry.clone(), base.clock.clone(), self.stop.clone());
-            self.spawn("processors", run);
-        }
-        readiness.set("processors", State::Ready);
-    }
-
-    fn start_sinks(&mut self, options: &Options, base: &Base, readiness: &Readiness) {
-        let mut healths = Vec::new();
-        for info in &base.streams {
-            let config = sinks::Config {
-                flush_interval: options.flush_interval,
-                discovery: !options.no_discovery,
-                drain: options.drain_timeout,
-                ..sinks::Config::new(info.stream.clone(), INSTANCE)
-            };
-            healths.push(config.health.clone());
-            let signal = sinks::FlushSignal::default();
-            self.flusher.sinks.push(signal.clone());
-            let run = sinks::run(
-                config,
-                base.log.clone(),
-                base.store.clone(),
-                base.registry.clone(),
-                base.clock.clone(),
-                signal,
-                self.stop.clone(),
-            );
-            self.spawn("sinks", run);
-        }
-        readiness
-            .watch("sinks", move || healths.iter().find_map(sinks::Health::trouble).map_or(State::Ready, State::Not));
-    }
-
-    /// One part for all tables; what it takes out of them is counted in the ledger of the first stream.
-    fn start_maintenance(&mut self, options: &Options, base: &Base) -> Maintenance {
+    /// One part for all tables.
+    fn start_maintenance(&mut self, options: &Options, streams: &Streams) -> Maintenance {
         let maintenance =
-            Maintenance { keep_days: options.keep_days, ..Maintenance::new(options.stream.clone(), INSTANCE) };
+            Maintenance { keep_days: options.keep_days, ..Maintenance::new(streams.served.clone(), INSTANCE) };
         let run = sinks::maintain(
             maintenance.clone(),
-            base.log.clone(),
-            base.store.clone(),
-            base.clock.clone(),
+            streams.log.clone(),
+            streams.store.clone(),
+            streams.clock.clone(),
             self.stop.clone(),
         );
-        self.spawn("maintenance", run);
+        self.spawn(Part::new("maintenance", run));
         maintenance
     }
 
     fn start_ingest(
         &mut self,
         options: &Options,
-        base: &Base,
+        streams: &Streams,
         keys: Keys,
         readiness: &Readiness,
     ) -> Result<Router, Failure> {
@@ -174,8 +143,11 @@ impl Parts {
             drain_limit: options.drain_timeout / 2,
             ..ingest::Config::default()
         };
-        let (log, streams, registry) = (base.log.clone(), base.streams.clone(), base.registry.clone());
-        let ingest = Ingest::start(config, log, streams, registry, keys, base.clock.clone()).map_err(Failure::usage)?;
+        let (log, registry) = (streams.log.clone(), streams.registry.clone());
+        let ingest = Ingest::start(config, log, streams.served.current(), registry, keys, streams.clock.clone())
+            .map_err(Failure::usage)?;
+        // Set once: this is the only place that does.
+        let _ = streams.ingest.set(ingest.clone());
         let watched = ingest.clone();
         readiness.watch("ingest", move || {
             if watched.is_ready() { State::Ready } else { State::Not("draining, or out of memory for requests".into()) }
@@ -186,13 +158,27 @@ impl Parts {
         Ok(router)
     }
 
-    fn spawn<E: Display>(&mut self, name: &'static str, part: impl Future<Output = Result<(), E>> + Send + 'static) {
-        self.tasks.spawn(async move { (name, part.await.map_err(|error| error.to_string())) });
+    fn spawn(&mut self, part: Part) {
+        let Part { name, run } = part;
+        self.tasks.spawn(async move { (name, run.await) });
+    }
+
+    /// Runs what streams have brought.
+    fn take_further(&mut self) {
+        while let Ok(part) = self.further.try_recv() {
+            self.spawn(part);
+        }
     }
 
     /// Waits for a part to end, which none does unless something is wrong; says which and why.
     pub(crate) async fn fault(&mut self) -> String {
-        match self.tasks.join_next().await {
+        let ended = loop {
+            tokio::select! {
+                ended = self.tasks.join_next() => break ended,
+                Some(part) = self.further.recv() => self.spawn(part),
+            }
+        };
+        match ended {
             Some(Ok((name, Err(error)))) => format!("{name} stopped: {error}"),
             Some(Ok((name, Ok(())))) => format!("{name} stopped without being told to"),
             Some(Err(error)) => format!("a part panicked: {error}"),
@@ -209,9 +195,10 @@ impl Parts {
         {
             tracing::warn!(%error, "the last counts of acknowledged events could not be written");
         }
-        if self.flusher.sinks.is_empty() || self.ingest.is_none() {
+        if self.flusher.sinks.is_none() || self.ingest.is_none() {
             return;
         }
+        self.take_further();
         let flush = self.flusher.flush(deadline.saturating_duration_since(Instant::now()));
         // A part that fails now ends the wait: nothing would move any more.
         tokio::select! {
@@ -253,39 +240,20 @@ async fn open_log(options: &Options, clock: Arc<dyn Clock>) -> Result<EmbeddedLo
     }
 }
 
-/// Refuses a log that forgot what the tables hold, before anything is appended to it.
-async fn check_log(options: &Options, log: &EmbeddedLog, store: &Store, info: &StreamInfo) -> Result<(), Failure> {
-    match sinks::check_log(log, store, info).await {
-        Ok(()) => Ok(()),
-        Err(error @ sinks::Error::LogBehind { .. }) => {
+/// What a start that can't serve its streams ends with.
+fn not_served(options: &Options, error: &sinks::Error) -> Failure {
+    match error {
+        sinks::Error::LogBehind { .. } => {
             let dir = options.data_dir.join("log");
-            Err(Failure::usage(format!(
+            Failure::usage(format!(
                 "{error}. Put back a whole copy of {dir}; or move {dir} away to begin a new log: rows stay as they are, and \
                  what was only in the old log is missing",
                 dir = dir.display()
-            )))
+            ))
         }
-        Err(error) => Err(Failure::usage(format!("cannot compare the log with the tables: {error}"))),
+        sinks::Error::Log(error) => Failure::usage(error),
+        _ => Failure::usage(format!("cannot compare the log with the tables: {error}")),
     }
-}
-
-/// Makes the stream of the options, and those that schemas name.
-async fn make_streams(
-    log: &EmbeddedLog,
-    options: &Options,
-    registry: &SharedRegistry,
-    state_retention: Duration,
-) -> Result<Vec<StreamInfo>, Failure> {
-    let declared: BTreeSet<Stream> = registry.current().iter().map(|schema| schema.stream.clone()).collect();
-    let default = Stream::new(events::streams::DEFAULT_STREAM).map_err(Failure::usage)?;
-    let mut streams = vec![options.stream.clone()];
-    streams.extend(declared.into_iter().filter(|stream| *stream != options.stream && *stream != default));
-    let mut infos = Vec::new();
-    for stream in streams {
-        let spec = StreamSpec { stream, partitions: options.partitions, retention: options.retention, state_retention };
-        infos.push(log.create_stream(&spec).await.map_err(Failure::usage)?);
-    }
-    Ok(infos)
 }
 
 async fn keep_retention(log: EmbeddedLog, stop: CancellationToken) -> Result<(), String> {
@@ -300,10 +268,14 @@ async fn keep_retention(log: EmbeddedLog, stop: CancellationToken) -> Result<(),
     Ok(())
 }
 
-fn start_queries(options: &Options, base: &Base, keys: Keys, readiness: &Readiness) -> Result<Router, Failure> {
+fn start_queries(options: &Options, streams: &Streams, keys: Keys, readiness: &Readiness) -> Result<Router, Failure> {
     let config = queries::Config { spill_dir: Some(options.data_dir.join("spill")), ..queries::Config::default() };
-    let engine = queries::Engine::new(base.store.clone(), base.registry.clone(), config).map_err(Failure::usage)?;
-    let books = Books { log: base.log.clone(), streams: base.streams.iter().map(|info| info.stream.clone()).collect() };
+    let engine =
+        queries::Engine::new(streams.store.clone(), streams.registry.clone(), config).map_err(Failure::usage)?;
+    let books = Books { log: streams.log.clone(), streams: streams.served.clone() };
     readiness.set("queries", State::Ready);
     Ok(queries::router(engine, keys, books))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,10 @@
 //! The directory of schemas: read at start, and again when a file in it changes.
 
+use super::streams::Streams;
 use crate::exit::Failure;
 use events::schema::{Directory, SharedRegistry};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -25,9 +27,11 @@ pub(crate) fn load(dir: &Path) -> Result<(SharedRegistry, Directory), Failure> {
     Err(Failure::Usage(problems.iter().map(|problem| format!("schema {problem}")).collect()))
 }
 
-/// Keeps `registry` as the directory says. A file that turns bad is named in the logs, and what it said
-/// before goes on to hold.
-pub(crate) async fn watch(registry: SharedRegistry, mut directory: Directory, stop: CancellationToken) {
+/// Keeps the registry, and the streams that are served, as the directory says. A file that turns bad is
+/// named in the logs, and what it said before goes on to hold. Where a stream can't be made, ingest
+/// answers events for it retryably until it can.
+pub(crate) async fn watch(streams: Arc<Streams>, mut directory: Directory, stop: CancellationToken) {
+    let mut behind = false;
     while stop.run_until_cancelled(tokio::time::sleep(LOOK_INTERVAL)).await.is_some() {
         let looked = tokio::task::spawn_blocking(move || {
             let changed = directory.reload_if_changed();
@@ -35,12 +39,21 @@ pub(crate) async fn watch(registry: SharedRegistry, mut directory: Directory, st
         });
         let Ok((same, changed)) = looked.await else { return };
         directory = same;
-        if let Some((changed, problems)) = changed {
-            for problem in &problems {
-                tracing::warn!(%problem, "schema file not used");
+        let Some((changed, problems)) = changed else {
+            if behind {
+                behind = streams.follow(&streams.registry.current()).await.is_err();
             }
-            tracing::info!(schemas = changed.iter().count(), problems = problems.len(), "schemas reloaded");
-            registry.replace(changed);
+            continue;
+        };
+        for problem in &problems {
+            tracing::warn!(%problem, "schema file not used");
         }
+        let followed = streams.follow(&changed).await;
+        behind = followed.is_err();
+        if let Err(error) = followed {
+            tracing::warn!(%error, "what schemas ask of the log can't be done yet; trying again, and events for it are asked to come again");
+        }
+        tracing::info!(schemas = changed.iter().count(), problems = problems.len(), "schemas reloaded");
+        streams.registry.replace(changed);
     }
 }

@@ -8,7 +8,8 @@
 //!
 //! The barrier is strict: a partition has a new owner only after the old one was told, and after
 //! every step that was admitted under an older number has met its fate. Assignment is by partition
-//! number, alike for all topics, and moves as few of them as balance allows.
+//! number, alike for all topics, and moves as few of them as balance allows. Members that read other
+//! topics under the same group's name, as the processors of two streams do, are a circle of their own.
 
 use super::{Error, Generation, Result};
 use crate::streams::TopicPartition;
@@ -16,6 +17,9 @@ use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio::sync::Notify;
+
+/// A group's name, and which circle of it.
+type Key = (Arc<str>, u32);
 
 /// The groups of one log.
 #[derive(Debug, Default)]
@@ -28,9 +32,10 @@ struct State {
     /// Numbers begin above this one: it grows with each start of a log that outlives its process.
     floor: i64,
     seats: u64,
-    groups: BTreeMap<Arc<str>, Group>,
+    groups: BTreeMap<Key, Group>,
 }
 
+/// A circle of a group: members that read the same topics.
 #[derive(Debug, Default)]
 struct Group {
     number: i64,
@@ -56,7 +61,7 @@ struct MemberState {
 #[derive(Debug)]
 pub(crate) struct Seat {
     state: Arc<Mutex<State>>,
-    group: Arc<str>,
+    group: Key,
     id: u64,
     /// Signalled when there may be something new to poll.
     pub(crate) wake: Arc<Notify>,
@@ -74,7 +79,38 @@ pub(crate) enum Turn {
 #[derive(Debug)]
 pub(crate) struct Admission {
     state: Arc<Mutex<State>>,
-    group: Arc<str>,
+    group: Key,
+}
+
+impl State {
+    /// The circles of a group.
+    fn circles(&mut self, group: &str) -> impl Iterator<Item = (&Key, &mut Group)> {
+        let name: Arc<str> = group.into();
+        self.groups.range_mut((name.clone(), 0)..=(name, u32::MAX))
+    }
+
+    /// The circle for these topics: one that reads them, or one without members to be had for it.
+    fn circle(&mut self, group: &str, topics: &[(Arc<str>, i32)], instance: &str) -> Result<Key> {
+        let mut free = None;
+        let mut next = 0;
+        for (key, circle) in self.circles(group) {
+            next = key.1 + 1;
+            if circle.topics == topics {
+                return Ok(key.clone());
+            }
+            let meets = topics.iter().any(|(topic, _)| circle.topics.iter().any(|(read, _)| read == topic));
+            if circle.members.is_empty() {
+                free = free.or(meets.then(|| key.clone()));
+            } else if meets {
+                return Err(Error::Refused(format!(
+                    "group {group} reads {:?}, and {instance} wants to join it for {:?}",
+                    names(&circle.topics),
+                    names(topics)
+                )));
+            }
+        }
+        Ok(free.unwrap_or_else(|| (group.into(), next)))
+    }
 }
 
 impl Coordinator {
@@ -86,25 +122,17 @@ impl Coordinator {
     /// Takes a seat in a group that reads `topics`, given with their numbers of partitions.
     pub(crate) fn join(&self, group: &str, topics: Vec<(Arc<str>, i32)>, instance: &str) -> Result<Seat> {
         let mut state = self.state.lock();
-        let name: Arc<str> = group.into();
+        let key = state.circle(group, &topics, instance)?;
         state.seats += 1;
         let (id, floor) = (state.seats, state.floor);
-        let group = state.groups.entry(name.clone()).or_insert_with(|| Group { number: floor, ..Group::default() });
-        if group.members.is_empty() {
-            group.topics = topics;
-        } else if group.topics != topics {
-            return Err(Error::Refused(format!(
-                "group {name} reads {:?}, and {instance} wants to join it for {:?}",
-                names(&group.topics),
-                names(&topics)
-            )));
-        }
+        let group = state.groups.entry(key.clone()).or_insert_with(|| Group { number: floor, ..Group::default() });
+        group.topics = topics;
         let wake = Arc::new(Notify::new());
         let member =
             MemberState { name: format!("{instance}#{id}").into(), told: 0, holds: Vec::new(), wake: wake.clone() };
         group.members.insert(id, member);
         group.reassign();
-        Ok(Seat { state: self.state.clone(), group: name, id, wake })
+        Ok(Seat { state: self.state.clone(), group: key, id, wake })
     }
 
     /// Admits a step or a commit of positions, if its generation is the present one and each of the
@@ -115,12 +143,12 @@ impl Coordinator {
         partitions: impl Iterator<Item = &'a TopicPartition>,
     ) -> Result<Admission> {
         let mut state = self.state.lock();
-        let Some(group) = state.groups.get_mut(&generation.group) else {
-            return Err(Error::Fenced(format!("group {} has no members", generation.group)));
+        let mut circles = state.circles(&generation.group);
+        let speaks = |member: &&MemberState| member.name == generation.member;
+        let Some((key, group)) = circles.find(|(_, group)| group.members.values().any(|member| speaks(&member))) else {
+            return Err(Error::Fenced(format!("{} is not in group {}", generation.member, generation.group)));
         };
-        let Some(member) = group.members.values().find(|member| member.name == generation.member) else {
-            return Err(Error::Fenced(format!("{} has left group {}", generation.member, generation.group)));
-        };
+        let member = group.members.values().find(speaks).ok_or_else(|| Error::Fenced("the member left".into()))?;
         if generation.number != group.number || member.told != group.number {
             return Err(Error::Fenced(format!(
                 "{} spoke for generation {} of group {}, which is at {}",
@@ -133,7 +161,7 @@ impl Coordinator {
             }
         }
         group.under_way += 1;
-        Ok(Admission { state: self.state.clone(), group: generation.group.clone() })
+        Ok(Admission { state: self.state.clone(), group: key.clone() })
     }
 
     /// Wakes whoever owns one of these partitions.
@@ -153,7 +181,7 @@ impl Coordinator {
 
     /// Starts a new generation of a group, as if somebody had come and gone.
     pub(crate) fn upset(&self, group: &str) {
-        if let Some(group) = self.state.lock().groups.get_mut(group) {
+        for (_, group) in self.state.lock().circles(group) {
             group.reassign();
         }
     }
@@ -172,7 +200,7 @@ impl Coordinator {
     pub(crate) fn readers(&self, topic: &str) -> Vec<Arc<str>> {
         let state = self.state.lock();
         let reads = |group: &Group| !group.members.is_empty() && group.topics.iter().any(|(name, _)| **name == *topic);
-        state.groups.iter().filter(|(_, group)| reads(group)).map(|(name, _)| name.clone()).collect()
+        state.groups.iter().filter(|(_, group)| reads(group)).map(|((name, _), _)| name.clone()).collect()
     }
 }
 
@@ -238,11 +266,11 @@ impl Seat {
     /// What has changed for this member since it asked last, and the generation it speaks for now.
     pub(crate) fn turn(&self) -> Result<(Turn, Generation)> {
         let mut state = self.state.lock();
-        let gone = || Error::Fenced(format!("this member of group {} was put out of it", self.group));
+        let gone = || Error::Fenced(format!("this member of group {} was put out of it", self.group.0));
         let group = state.groups.get_mut(&self.group).ok_or_else(gone)?;
         let number = group.number;
         let member = group.members.get_mut(&self.id).ok_or_else(gone)?;
-        let generation = Generation { group: self.group.clone(), member: member.name.clone(), number };
+        let generation = Generation { group: self.group.0.clone(), member: member.name.clone(), number };
         if member.told == number {
             return Ok((Turn::Steady, generation));
         }

@@ -280,8 +280,10 @@ impl Log for MemoryLog {
     async fn create_stream(&self, spec: &StreamSpec) -> Result<StreamInfo> {
         checks::spec(spec)?;
         let mut state = self.shared.state.lock();
-        if let Some((found, _)) = state.streams.get(&spec.stream) {
+        if let Some((found, kept)) = state.streams.get_mut(&spec.stream) {
             checks::same(spec, found)?;
+            found.retention = spec.retention;
+            *kept = StreamSpec { state_retention: kept.state_retention.max(spec.state_retention), ..spec.clone() };
             return Ok(found.clone());
         }
         let incarnation = if state.seeded { state.dice.name() } else { crate::ledger::new_id() };

@@ -2,7 +2,7 @@
 
 use super::*;
 use events::log::memory::MemoryLog;
-use events::log::{Error, Member, Poll, Step};
+use events::log::{Error, Member, Poll, Step, StreamInfo, StreamSpec};
 
 async fn reader(log: &dyn Log) -> Box<dyn Member> {
     let mut member = log.join("g", &[stream().raw()], "m").await.unwrap();
@@ -44,6 +44,51 @@ async fn story<L: Log, F: AsyncFn(&L)>(log: &L, clock: &ManualClock, sweep: F) {
     assert_eq!((ends.start, ends.end), (end, end), "an empty log starts where it ends");
     assert_eq!(read_all(log, &state).await.len(), 0);
     assert!(put(log, &raw(0), "new").await.unwrap() >= end);
+}
+
+/// A stream asked for again: events are kept as it says now, state as the longest ever asked for says.
+async fn asked_again<L: Log, F: AsyncFn(&L)>(log: &L, clock: &ManualClock, sweep: F) {
+    let day = Duration::from_secs(86_400);
+    let state = TopicPartition::new(stream().state(), 0);
+    let ask = async |days, state_days| {
+        let spec = StreamSpec { retention: day * days, state_retention: day * state_days, ..spec(2) };
+        log.create_stream(&spec).await.unwrap()
+    };
+    let first = log.create_stream(&spec(2)).await.unwrap();
+    put(log, &state, "fingerprints").await.unwrap();
+    put(log, &raw(0), "read").await.unwrap();
+    let again = ask(2, 60).await;
+    assert_eq!(again, StreamInfo { retention: day * 2, ..first });
+    assert_eq!(log.stream(&stream()).await.unwrap().unwrap(), again);
+    let mut member = reader(log).await;
+    let end = log.ends(&raw(0)).await.unwrap().end;
+    member.commit(&[(raw(0), end)]).await.unwrap();
+    clock.advance_us(3 * DAY_US);
+    sweep(log).await;
+    assert_eq!(read_all(log, &raw(0)).await.len(), 0, "two days are the retention now");
+    clock.advance_us(50 * DAY_US);
+    ask(7, 14).await;
+    sweep(log).await;
+    assert_eq!(read_all(log, &state).await.len(), 1, "a shorter window lets nothing go that a longer one kept");
+    clock.advance_us(10 * DAY_US);
+    sweep(log).await;
+    assert_eq!(read_all(log, &state).await.len(), 0);
+}
+
+#[tokio::test]
+async fn both_logs_take_up_another_retention() {
+    let clock = clock();
+    let log = MemoryLog::new(Arc::new(clock.clone()));
+    asked_again(&log, &clock, async |log: &MemoryLog| assert!(log.enforce_retention() < 100)).await;
+
+    let dir = tempfile::tempdir().unwrap();
+    let clock = super::clock();
+    let log = open(dir.path(), Config::default(), &clock).await;
+    asked_again(&log, &clock, async |log: &EmbeddedLog| assert!(log.enforce_retention().await.unwrap() < 100)).await;
+    let info = log.create_stream(&StreamSpec { retention: Duration::from_secs(5), ..spec(2) }).await.unwrap();
+    drop(log);
+    let log = EmbeddedLog::open(dir.path(), Config::default(), Arc::new(clock.clone())).unwrap();
+    assert_eq!(log.stream(&stream()).await.unwrap(), Some(info), "it is stored");
 }
 
 #[tokio::test]

@@ -90,11 +90,10 @@ pub(crate) async fn positions(books: &Books) -> Result<Positions> {
     let log = books.log.as_ref();
     let mut positions = Positions::new();
     let mut streams: Vec<(Stream, Key)> = Vec::new();
-    for stream in &books.streams {
-        let Some(info) = log.stream(stream).await? else { continue };
+    for info in books.streams.current() {
         for partition in 0..info.partitions {
             let incarnation = info.incarnation.to_string();
-            streams.push((stream.clone(), Key { stream: stream.name().to_owned(), partition, incarnation }));
+            streams.push((info.stream.clone(), Key { stream: info.stream.name().to_owned(), partition, incarnation }));
         }
     }
     for (stream, key) in &streams {

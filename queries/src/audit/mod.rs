@@ -23,7 +23,7 @@ mod rows;
 pub(crate) mod tests;
 
 use crate::{Engine, Error, Result};
-use events::Stream;
+use events::SharedStreams;
 use events::log::Log;
 use serde::Serialize;
 use std::sync::Arc;
@@ -34,7 +34,7 @@ pub struct Books {
     /// The log: positions, what is on its way, and the newest ledger entries.
     pub log: Arc<dyn Log>,
     /// The streams to look at.
-    pub streams: Vec<Stream>,
+    pub streams: SharedStreams,
 }
 
 /// What became of the events, counted in records. The same sums stand over a partition and over all.

@@ -11,7 +11,7 @@ use events::log::{
     StreamSpec, Transactor,
 };
 use events::streams::{PROCESSOR_GROUP, SINK_GROUP};
-use events::{Headers, Stream, TopicPartition};
+use events::{Headers, SharedStreams, Stream, TopicPartition};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -186,7 +186,8 @@ impl World {
             fixture.txn(table, &tables::removal_app_id(removal)).await;
         }
         let engine = fixture.engine(config());
-        let books = Books { log: Arc::new(self.log), streams: vec![Stream::new("events").unwrap()] };
+        let streams = SharedStreams::new(self.log.streams.values().cloned().collect());
+        let books = Books { log: Arc::new(self.log), streams };
         audit(&engine, &books).await.unwrap()
     }
 }

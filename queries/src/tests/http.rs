@@ -26,7 +26,7 @@ fn keys() -> Keys {
 async fn service(config: Config) -> (Fixture, Router) {
     let fixture = chat().await;
     let engine = fixture.engine_with(config, Registry::of([schema_of("chat.message", 1, &["playerid"])]));
-    let books = Books { log: Arc::new(FakeLog::default()), streams: Vec::new() };
+    let books = Books { log: Arc::new(FakeLog::default()), streams: Default::default() };
     (fixture, router(engine, keys(), books))
 }
 

@@ -99,20 +99,32 @@ impl Bench {
 
     /// Delivers these records of partition 0 of the clean topic as one flush [from, to).
     pub(crate) async fn flush(&self, from: i64, to: i64, records: Vec<Record>) -> Result<(), Error> {
+        self.flush_of(&stream(), "inc", from, to, records).await
+    }
+
+    /// The same for another stream and incarnation.
+    pub(crate) async fn flush_of(
+        &self,
+        stream: &Stream,
+        incarnation: &str,
+        from: i64,
+        to: i64,
+        records: Vec<Record>,
+    ) -> Result<(), Error> {
         let part = Part {
             kind: Kind::Clean,
-            topic: stream().clean(),
+            topic: stream.clean(),
             partition: 0,
-            app_id: tables::app_id("inc", "events.clean", 0).into(),
+            app_id: tables::app_id(incarnation, &stream.clean(), 0).into(),
             from,
             to,
             records: Arc::new(records),
         };
         let context = Context {
-            config: Config { retry_max: Duration::from_millis(5), ..Config::new(stream(), "bench") },
+            config: Config { retry_max: Duration::from_millis(5), ..Config::new(stream.clone(), "bench") },
             store: self.store.clone(),
             clock: Arc::new(clock()),
-            incarnation: "inc".into(),
+            incarnation: incarnation.into(),
             registry: self.registry.current(),
             parts: vec![part],
             heads: self.heads.clone(),

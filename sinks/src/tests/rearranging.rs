@@ -2,11 +2,11 @@
 
 use super::{Bench, clock, event, floats, offsets, rows, spec, stream};
 use crate::{Maintenance, apply, forget, maintain_once};
-use events::ManualClock;
 use events::ledger::{Count, Entry};
 use events::log::memory::MemoryLog;
-use events::log::{Log, ReadLimit};
+use events::log::{Log, ReadLimit, StreamSpec};
 use events::streams::TopicPartition;
+use events::{ManualClock, SharedStreams, Stream};
 use std::sync::Arc;
 use std::time::Duration;
 use tables::{Store, files, removal_app_id};
@@ -14,13 +14,17 @@ use tables::{Store, files, removal_app_id};
 async fn setting() -> (Store, Arc<dyn Log>, Maintenance, ManualClock) {
     let clock = clock();
     let log: Arc<dyn Log> = Arc::new(MemoryLog::new(Arc::new(clock.clone())));
-    log.create_stream(&spec(1)).await.unwrap();
-    let config = Maintenance { small_files: 4, checkpoint_every: 10, ..Maintenance::new(stream(), "m") };
+    let streams = SharedStreams::new(vec![log.create_stream(&spec(1)).await.unwrap()]);
+    let config = Maintenance { small_files: 4, checkpoint_every: 10, ..Maintenance::new(streams, "m") };
     (Store::open("memory:///lake").unwrap(), log, config, clock)
 }
 
 async fn removals(log: &Arc<dyn Log>) -> Vec<(String, u64)> {
-    let batch = log.read(&TopicPartition::new(stream().ledger(), 0), 0, ReadLimit::default()).await.unwrap();
+    removals_of(log, &stream()).await
+}
+
+async fn removals_of(log: &Arc<dyn Log>, stream: &Stream) -> Vec<(String, u64)> {
+    let batch = log.read(&TopicPartition::new(stream.ledger(), 0), 0, ReadLimit::default()).await.unwrap();
     let entries = batch.records.iter().map(|record| Entry::from_payload(record.payload.as_deref().unwrap()).unwrap());
     let removal = |entry: Entry| match entry.count {
         Count::Removal { removal, rows, .. } => Some((removal, rows.values().sum())),
@@ -99,6 +103,22 @@ async fn a_forgotten_player_is_gone_and_the_ledger_counts_it() {
     let again = forget(&config, &log, &store, &clock, "bob").await.unwrap();
     assert!(again.rows.is_empty() && again.files_until_us.is_none());
     assert_eq!(removals(&log).await.len(), counted.len(), "nothing to count the second time");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_stream_s_removals_stand_in_its_own_ledger() {
+    let (store, log, config, clock) = setting().await;
+    let combat = Stream::new("combat").unwrap();
+    let info = log.create_stream(&StreamSpec { stream: combat.clone(), ..spec(1) }).await.unwrap();
+    config.streams.put(info.clone());
+    let bench = Bench::new(&store);
+    bench.flush(0, 3, (0..3).map(|i| event(i, "game.kill", "bob", "{}")).collect()).await.unwrap();
+    let own = (0..2).map(|i| event(i, "fight.hit", "bob", "{}")).collect();
+    bench.flush_of(&combat, &info.incarnation, 0, 2, own).await.unwrap();
+    let clock: Arc<dyn events::Clock> = Arc::new(clock);
+    assert_eq!(forget(&config, &log, &store, &clock, "bob").await.unwrap().rows.len(), 2);
+    let of = async |stream: &Stream| removals_of(&log, stream).await.into_iter().map(|(_, rows)| rows).sum::<u64>();
+    assert_eq!((of(&stream()).await, of(&combat).await), (3, 2));
 }
 
 #[tokio::test(flavor = "multi_thread")]

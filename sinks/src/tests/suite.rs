@@ -4,10 +4,10 @@ use super::{clock, delivered, spec, stream};
 use crate::conformance::{Delivered, Subject, Trial, every_record_once};
 use crate::{Config, Error, FlushSignal, Maintenance, maintain_once, run};
 use async_trait::async_trait;
-use events::Clock;
 use events::log::memory::{Faults, MemoryLog};
 use events::log::{Log, StreamInfo};
 use events::schema::{Registry, SharedRegistry};
+use events::{Clock, SharedStreams};
 use object_store::memory::InMemory;
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,6 +57,7 @@ async fn conforms(log: MemoryLog, seed: u64, rates: Rates, trial: Trial) {
     let memory: Arc<InMemory> = Arc::default();
     let url = || "memory:///lake".parse().unwrap();
     let faulty = FaultyStore::new(memory.clone(), seed, rates);
+    let streams = SharedStreams::new(vec![info.clone()]);
     let subject = Delta {
         log: log.clone(),
         faulty: Store::with_object_store(Arc::new(faulty.clone()), url()).unwrap(),
@@ -67,7 +68,7 @@ async fn conforms(log: MemoryLog, seed: u64, rates: Rates, trial: Trial) {
     let (stop, maintenance_log) = (CancellationToken::new(), log.clone());
     let stopped = stop.clone();
     let maintenance = tokio::spawn(async move {
-        let config = Maintenance { small_files: 3, checkpoint_every: 5, ..Maintenance::new(stream(), "maintenance") };
+        let config = Maintenance { small_files: 3, checkpoint_every: 5, ..Maintenance::new(streams, "maintenance") };
         let clock: Arc<dyn Clock> = Arc::new(clock());
         while !stopped.is_cancelled() {
             // What fails by an injected fault is tried again by the next round.

@@ -8,6 +8,7 @@ pub(super) async fn all(factory: Factory<'_>) {
     nothing_is_read_before_a_seek(factory).await;
     a_seek_past_the_end_never_falls_back(factory).await;
     a_partition_has_one_owner_through_a_rebalance(factory).await;
+    readers_of_other_topics_take_nothing_away(factory).await;
     positions_belong_to_the_generation(factory).await;
     pause_and_wake(factory).await;
 }
@@ -76,6 +77,26 @@ async fn a_partition_has_one_owner_through_a_rebalance(factory: Factory<'_>) {
 
     let unknown = bench.log.join("others", &["unknown.raw".into()], "m").await.err();
     assert!(matches!(unknown, Some(Error::Refused(_))), "{unknown:?}");
+}
+
+async fn readers_of_other_topics_take_nothing_away(factory: Factory<'_>) {
+    let bench = Bench::new(factory).await;
+    let mut raw = bench.join(&[bench.stream.raw()], "raw").await;
+    let raws = assigned(&mut *raw).await;
+    let mut clean = bench.join(&[bench.stream.clean()], "clean").await;
+    let cleans = assigned(&mut *clean).await;
+    for (share, topic) in [(&raws, bench.stream.raw()), (&cleans, bench.stream.clean())] {
+        assert_eq!(share.len(), usize::try_from(PARTITIONS).unwrap());
+        assert!(share.iter().all(|of| of.topic == topic), "{share:?}");
+    }
+    raw.commit(&[(bench.raw(0), 7)]).await.expect("its generation goes on");
+    clean.commit(&[(bench.clean(0), 8)]).await.expect("its own partition");
+    let foreign = clean.commit(&[(bench.raw(0), 9)]).await;
+    assert!(matches!(foreign, Err(Error::Fenced(_))), "{foreign:?}");
+    drop(clean);
+    raw.commit(&[(bench.raw(0), 10)]).await.expect("it still goes on");
+    let both = bench.log.join("readers", &[bench.stream.raw(), bench.stream.clean()], "both").await.err();
+    assert!(matches!(both, Some(Error::Refused(_))), "some topics in common: {both:?}");
 }
 
 async fn positions_belong_to_the_generation(factory: Factory<'_>) {

@@ -317,15 +317,18 @@ impl Writer {
     }
 
     fn create(&mut self, spec: &StreamSpec) -> Result<StreamInfo> {
-        if let Some(found) = self.core.state.read().streams.get(&spec.stream) {
-            let found = found.info(&spec.stream);
-            return checks::same(spec, &found).map(|()| found);
+        let ms = |keep: Duration| u64::try_from(keep.as_millis()).unwrap_or(u64::MAX);
+        let found = self.core.state.read().streams.get(&spec.stream).cloned();
+        if let Some(found) = found {
+            checks::same(spec, &found.info(&spec.stream))?;
+            let state_retention_ms = found.state_retention_ms.max(ms(spec.state_retention));
+            let adopted = StoredStream { retention_ms: ms(spec.retention), state_retention_ms, ..found.clone() };
+            return if adopted == found { Ok(found.info(&spec.stream)) } else { self.store_stream(spec, adopted) };
         }
         self.opened()?;
         self.room(0, self.core.config.reserve_bytes)?;
         let first_topic =
             self.core.state.read().streams.values().map(|stream| stream.first_topic + 5).max().unwrap_or(0);
-        let ms = |keep: Duration| u64::try_from(keep.as_millis()).unwrap_or(u64::MAX);
         let stored = StoredStream {
             name: spec.stream.name().into(),
             partitions: spec.partitions,
@@ -334,6 +337,12 @@ impl Writer {
             state_retention_ms: ms(spec.state_retention),
             first_topic,
         };
+        self.store_stream(spec, stored)
+    }
+
+    /// Stores a stream that is new, or kept for another time than before.
+    fn store_stream(&mut self, spec: &StreamSpec, stored: StoredStream) -> Result<StreamInfo> {
+        self.opened()?;
         let json = serde_json::to_vec(&stored).map_err(|error| Error::Refused(error.to_string()))?;
         self.commit(&[(stream_key(spec.stream.name()), Some(json.into()))], PersistMode::SyncAll)?;
         let loaded = match &*self.core.store.read() {
@@ -342,7 +351,8 @@ impl Writer {
         };
         let mut state = self.core.state.write();
         for (of, partition) in loaded.partitions {
-            state.partitions.entry(of).or_insert(partition);
+            let keep_ms = partition.keep_ms;
+            state.partitions.entry(of).or_insert(partition).keep_ms = keep_ms;
         }
         let info = stored.info(&spec.stream);
         state.streams.insert(spec.stream.clone(), stored);

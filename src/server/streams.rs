@@ -1,0 +1,169 @@
+//! The streams that this process serves: those of the options and of the schemas at start, and later
+//! any that a schema brings. Each has its topics made before its processor and its sink start, and
+//! before ingest takes events for it.
+
+use super::Role;
+use super::parts::{INSTANCE, Part};
+use crate::options::Options;
+use events::log::{self, Log, StreamInfo, StreamSpec};
+use events::schema::{Registry, SharedRegistry};
+use events::streams::DEFAULT_STREAM;
+use events::{Clock, SharedStreams, Stream};
+use ingest::Ingest;
+use processors::StateRetention;
+use sinks::{FlushSignal, Health};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+use tables::Store;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio_util::sync::CancellationToken;
+
+/// `.state` is kept at least this long; twice the longest dedupe window if that is longer.
+const STATE_RETENTION_MIN: Duration = Duration::from_secs(14 * 24 * 60 * 60);
+
+/// What the parts of every stream are made from.
+pub(crate) struct Streams {
+    pub(crate) role: Role,
+    pub(crate) options: Options,
+    pub(crate) log: Arc<dyn Log>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) registry: SharedRegistry,
+    pub(crate) store: Store,
+    /// Those that are served; all who read this see further ones.
+    pub(crate) served: SharedStreams,
+    /// One request reaches the sinks of all streams.
+    pub(crate) flush: FlushSignal,
+    pub(crate) stop: CancellationToken,
+    /// Where parts go to be run.
+    pub(crate) parts: UnboundedSender<Part>,
+    /// Set once ingest is up.
+    pub(crate) ingest: OnceLock<Ingest>,
+    healths: Mutex<Vec<Health>>,
+    state_retention: StateRetention,
+}
+
+impl Streams {
+    /// Serves nothing yet.
+    pub(crate) fn new(
+        role: Role,
+        options: &Options,
+        (log, store): (Arc<dyn Log>, Store),
+        clock: Arc<dyn Clock>,
+        registry: SharedRegistry,
+        (parts, stop): (UnboundedSender<Part>, CancellationToken),
+    ) -> Self {
+        Self {
+            role,
+            options: options.clone(),
+            log,
+            clock,
+            registry,
+            store,
+            served: SharedStreams::default(),
+            flush: FlushSignal::default(),
+            stop,
+            parts,
+            ingest: OnceLock::new(),
+            healths: Mutex::default(),
+            state_retention: STATE_RETENTION_MIN.into(),
+        }
+    }
+
+    /// Serves what `registry` asks for: further streams, and state kept for as long as its longest
+    /// dedupe window needs. What is served already goes on.
+    ///
+    /// # Errors
+    /// What the log says of a stream that it can't make, or that it forgot what the tables hold of one;
+    /// then none is served that wasn't.
+    pub(crate) async fn follow(&self, registry: &Registry) -> Result<(), sinks::Error> {
+        let served = self.served.current();
+        let state_retention = self.state_retention.get().max(registry.dedupe_window_max() * 2);
+        if state_retention > self.state_retention.get() {
+            for info in &served {
+                self.served.put(self.make(&info.stream, state_retention).await?);
+            }
+            self.state_retention.lengthen(state_retention);
+        }
+        let mut further = Vec::new();
+        for stream in
+            self.wanted(registry).into_iter().filter(|wanted| !served.iter().any(|info| info.stream == *wanted))
+        {
+            let info = self.make(&stream, state_retention).await?;
+            sinks::check_log(self.log.as_ref(), &self.store, &info).await?;
+            further.push(info);
+        }
+        for info in further {
+            self.start(&info);
+            if !served.is_empty() {
+                tracing::info!(stream = %info.stream, "serving a further stream, which a schema names");
+            }
+        }
+        Ok(())
+    }
+
+    /// What keeps sinks from delivering, if anything does.
+    pub(crate) fn sink_trouble(&self) -> Option<String> {
+        self.healths.lock().unwrap_or_else(PoisonError::into_inner).iter().find_map(Health::trouble)
+    }
+
+    /// The stream of the options first, then those that schemas name. A schema that names none means
+    /// the first, whatever its name.
+    fn wanted(&self, registry: &Registry) -> Vec<Stream> {
+        let first = &self.options.stream;
+        let named: BTreeSet<&Stream> = registry.iter().map(|schema| &schema.stream).collect();
+        let further = named.into_iter().filter(|stream| *stream != first && stream.name() != DEFAULT_STREAM);
+        std::iter::once(first).chain(further).cloned().collect()
+    }
+
+    async fn make(&self, stream: &Stream, state_retention: Duration) -> log::Result<StreamInfo> {
+        let (partitions, retention) = (self.options.partitions, self.options.retention);
+        self.log.create_stream(&StreamSpec { stream: stream.clone(), partitions, retention, state_retention }).await
+    }
+
+    /// Starts the parts of a stream whose topics were made.
+    fn start(&self, info: &StreamInfo) {
+        if self.role.has(Role::Process) {
+            self.start_processor(info);
+        }
+        if self.role.has(Role::Sink) {
+            self.start_sink(info);
+        }
+        self.served.put(info.clone());
+        if let Some(ingest) = self.ingest.get() {
+            ingest.serve(info.clone());
+        }
+    }
+
+    fn start_processor(&self, info: &StreamInfo) {
+        let scratch = self.options.data_dir.join("scratch").join(info.stream.name());
+        let config = processors::Config {
+            geoip: self.options.geoip.clone(),
+            discovery: !self.options.no_discovery,
+            state_retention: self.state_retention.clone(),
+            ..processors::Config::new(info.stream.clone(), INSTANCE, scratch)
+        };
+        let (log, registry) = (self.log.clone(), self.registry.clone());
+        let run = processors::run(config, log, registry, self.clock.clone(), self.stop.clone());
+        self.run(Part::new("processors", run));
+    }
+
+    fn start_sink(&self, info: &StreamInfo) {
+        let config = sinks::Config {
+            flush_interval: self.options.flush_interval,
+            discovery: !self.options.no_discovery,
+            drain: self.options.drain_timeout,
+            ..sinks::Config::new(info.stream.clone(), INSTANCE)
+        };
+        self.healths.lock().unwrap_or_else(PoisonError::into_inner).push(config.health.clone());
+        let (log, store, registry) = (self.log.clone(), self.store.clone(), self.registry.clone());
+        let run = sinks::run(config, log, store, registry, self.clock.clone(), self.flush.clone(), self.stop.clone());
+        self.run(Part::new("sinks", run));
+    }
+
+    fn run(&self, part: Part) {
+        if self.parts.send(part).is_err() {
+            tracing::warn!("a stream came while this process stops; the next start serves it");
+        }
+    }
+}
