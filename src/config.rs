@@ -111,6 +111,36 @@ fn read_option(command: &Command, matches: &ArgMatches, key: &str, value: &Value
     Ok(if set { Vec::new() } else { arguments })
 }
 
+/// Every fault of a server's flags and environment, where clap stops at the first. `line` is what
+/// stands behind the command's name.
+pub(crate) fn faults(command: &Command, line: &[OsString]) -> Vec<String> {
+    let bare = command.clone().mut_args(|arg| arg.env(clap::builder::Resettable::Reset));
+    let fault = |arguments: &[OsString]| {
+        let line = std::iter::once(OsString::from("killfeed")).chain(arguments.iter().cloned());
+        bare.clone().try_get_matches_from(line).err().map(|error| one_line(&error))
+    };
+    let mut faults = Vec::new();
+    let mut rest = line;
+    while let Some((argument, after)) = rest.split_first() {
+        let text = argument.to_string_lossy();
+        let name = text.strip_prefix("--").map(|name| name.split('=').next().unwrap_or_default());
+        let known = command.get_arguments().find(|arg| arg.get_long().is_some_and(|long| Some(long) == name));
+        let takes_next = known.is_some_and(|arg| arg.get_action().takes_values()) && !text.contains('=');
+        let length = if takes_next { 2.min(rest.len()) } else { 1 };
+        faults.extend(fault(&rest[..length]));
+        rest = if takes_next { after.get(1..).unwrap_or_default() } else { after };
+    }
+    for arg in command.get_arguments().filter(|arg| arg.get_action().takes_values()) {
+        let (Some(env), Some(long)) = (arg.get_env(), arg.get_long()) else { continue };
+        if let Some(value) = std::env::var_os(env) {
+            let mut argument = OsString::from(format!("--{long}="));
+            argument.push(value);
+            faults.extend(fault(&[argument]).map(|fault| format!("{}: {fault}", env.to_string_lossy())));
+        }
+    }
+    faults
+}
+
 /// Clap's message in one line, without usage and tips.
 pub(crate) fn one_line(error: &clap::Error) -> String {
     let text = error.to_string();
@@ -226,6 +256,33 @@ mod tests {
         }
         assert_eq!(faults.len(), 6, "{faults:#?}");
         assert!(parse("a = ", &[]).unwrap_err()[0].contains("line 1"));
+    }
+
+    #[test]
+    fn all_faults_of_a_line_are_listed_at_once() {
+        let command = Cli::command().find_subcommand("up").unwrap().clone();
+        let of = |line: &[&str]| faults(&command, &line.iter().map(OsString::from).collect::<Vec<_>>());
+        let line = [
+            "--partitions",
+            "0",
+            "--query-memory=1GB",
+            "--colour",
+            "--no-discovery",
+            "--address-policy",
+            "keep",
+            "rest",
+            "--query-rows",
+            "0",
+            "--listen",
+        ];
+        let found = of(&line);
+        for part in
+            ["--partitions", "--query-memory", "--colour", "--address-policy", "'rest'", "--query-rows", "--listen"]
+        {
+            assert!(found.iter().any(|fault| fault.contains(part)), "{part} in {found:#?}");
+        }
+        assert_eq!(found.len(), 7, "{found:#?}");
+        assert_eq!(of(&["--partitions", "3", "--listen=127.0.0.1:1", "--no-discovery"]), Vec::<String>::new());
     }
 
     #[test]

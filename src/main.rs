@@ -36,7 +36,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<(), Failure> {
-    let matches = parse(&mut Cli::command(), std::env::args_os().collect())?;
+    let matches = parse(&mut Cli::command(), std::env::args_os().collect()).map_err(all_faults)?;
     let cli = Cli::from_arg_matches(&matches).map_err(|error| Failure::usage(config::one_line(&error)))?;
     let role = match cli.command {
         Command::Up(_) => Role::Up,
@@ -64,6 +64,18 @@ fn parse(command: &mut clap::Command, line: Vec<OsString>) -> Result<clap::ArgMa
         }
         _ => Failure::usage(format!("{}; --help says more", config::one_line(&error))),
     })
+}
+
+/// A server's configuration is refused with all its faults at once: a start that fails once for each
+/// takes its operator as many tries.
+fn all_faults(failure: Failure) -> Failure {
+    let line: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let Some((name, rest)) = line.split_first() else { return failure };
+    let command = Cli::command();
+    let server = ["up", "ingest", "process", "sink", "query", "config"].into_iter().find(|server| name == server);
+    let Some(command) = server.and_then(|name| command.find_subcommand(name)) else { return failure };
+    let faults = config::faults(command, rest);
+    if faults.is_empty() { failure } else { Failure::Usage(faults) }
 }
 
 /// The server command with its options as the flags, the environment and the config file say.

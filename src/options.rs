@@ -72,6 +72,44 @@ pub(crate) struct Options {
     #[arg(long, value_name = "TIME", default_value = "7d", env = "KILLFEED_RETENTION", value_parser = parse_time)]
     pub(crate) retention: Duration,
 
+    /// What is left of a client's address once it has been looked up: nothing (`drop`), or its network
+    /// (`truncate`: 24 bits of IPv4, 48 of IPv6) in clean records. No table gets it either way: an
+    /// address is personal, and what analysts ask of it stands in the geo columns.
+    #[arg(long, value_name = "POLICY", default_value = "drop", env = "KILLFEED_ADDRESS_POLICY")]
+    pub(crate) address_policy: AddressKept,
+
+    /// Bytes of records that the log may keep. Past it, what every reader has read goes first, however
+    /// young; with only unread data left, events are refused with 503. As much as the disk takes if not
+    /// given, less a reserve of 256 MiB.
+    #[arg(long, value_name = "SIZE", env = "KILLFEED_LOG_SIZE_LIMIT", value_parser = parse_log_size)]
+    pub(crate) log_size_limit: Option<u64>,
+
+    /// Memory for the fingerprints by which duplicates are known, for each stream: some 20
+    /// million fit into the default. Past it the oldest go to disk, where a look-up is slower.
+    #[arg(long, value_name = "SIZE", default_value = "1GiB", env = "KILLFEED_DEDUPE_MEMORY", value_parser = parse_memory)]
+    pub(crate) dedupe_memory: u64,
+
+    /// Memory that all running queries share for sorts, joins and groups; past it they spill to
+    /// <data-dir>/spill, or fail. Leave as much again free: not all that they hold is counted.
+    #[arg(long, value_name = "SIZE", default_value = "1GiB", env = "KILLFEED_QUERY_MEMORY", value_parser = parse_memory)]
+    pub(crate) query_memory: u64,
+
+    /// How long a query may take, from its planning to its last row: one that takes longer keeps a
+    /// place from others.
+    #[arg(long, value_name = "TIME", default_value = "60s", env = "KILLFEED_QUERY_TIME", value_parser = parse_time)]
+    pub(crate) query_time: Duration,
+
+    /// Rows of an answer: who asks for more mostly forgot a LIMIT or a GROUP BY.
+    #[arg(long, value_name = "N", default_value_t = 1_000_000, env = "KILLFEED_QUERY_ROWS",
+          value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    pub(crate) query_rows: u64,
+
+    /// Queries that run at once; 16 times as many wait for their turn, and a further one gets 503. Each
+    /// uses all cores, so that more of them only share.
+    #[arg(long, value_name = "N", default_value_t = 4, env = "KILLFEED_QUERY_CONCURRENCY",
+          value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub(crate) query_concurrency: u32,
+
     /// Connections at once; a further one waits to be accepted.
     #[arg(long, value_name = "N", default_value_t = 4096, env = "KILLFEED_CONNECTIONS_MAX",
           value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
@@ -102,6 +140,15 @@ impl Options {
     pub(crate) fn store_location(&self) -> String {
         self.store.clone().unwrap_or_else(|| self.data_dir.join("tables").to_string_lossy().into_owned())
     }
+}
+
+/// What is left of a client's address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum AddressKept {
+    /// Nothing.
+    Drop,
+    /// Its network.
+    Truncate,
 }
 
 /// Which log.
@@ -153,9 +200,52 @@ pub(crate) fn parse_time(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// Bytes with their unit: `512MiB`, `1GiB`, `1000000`.
+fn parse_size(text: &str, least: u64) -> Result<u64, String> {
+    const HOW: &str = "give a number of bytes, or one with a unit of KiB, MiB, GiB or TiB, for example 512MiB";
+    let unit_at = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(unit_at);
+    let number: u64 = number.parse().map_err(|_| HOW)?;
+    let shift = match unit {
+        "" | "B" => 0,
+        "KiB" => 10,
+        "MiB" => 20,
+        "GiB" => 30,
+        "TiB" => 40,
+        _ => return Err(HOW.into()),
+    };
+    match number.checked_mul(1 << shift) {
+        Some(bytes) if bytes > 1 << 50 => Err("must be at most 1024TiB".into()),
+        Some(bytes) if bytes < least => Err(format!("must be at least {} MiB", least >> 20)),
+        Some(bytes) => Ok(bytes),
+        None => Err("must be at most 1024TiB".into()),
+    }
+}
+
+/// Below 16 MiB hardly any query would run.
+fn parse_memory(text: &str) -> Result<u64, String> {
+    parse_size(text, 16 << 20)
+}
+
+/// One request may hold 32 MiB, and must fit.
+fn parse_log_size(text: &str) -> Result<u64, String> {
+    parse_size(text, 64 << 20)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_have_units_and_bounds() {
+        for (text, bytes) in [("67108864", 64 << 20), ("64MiB", 64 << 20), ("1GiB", 1 << 30), ("1024TiB", 1 << 50)] {
+            assert_eq!(parse_size(text, 1 << 20), Ok(bytes), "{text}");
+        }
+        for text in ["", "MiB", "1 GiB", "-1", "1GB", "1.5GiB", "1023KiB", "1025TiB", "99999999999999TiB"] {
+            assert!(parse_size(text, 1 << 20).is_err(), "{text}");
+        }
+        assert!(parse_memory("15MiB").unwrap_err().contains("at least 16 MiB"));
+    }
 
     #[test]
     fn times_have_units() {

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use std::process::Command;
 
 /// Makes a key with the command for it; gives the key and its lines of configuration.
-fn new_key(name: &str, scopes: &str) -> (String, String) {
+pub(crate) fn new_key(name: &str, scopes: &str) -> (String, String) {
     let made = Command::new(KILLFEED).args(["key", "new", "--name", name, "--scopes", scopes]).output().unwrap();
     assert!(made.status.success(), "{}", text(&made));
     let lines = String::from_utf8(made.stdout).unwrap();
@@ -76,6 +76,36 @@ async fn keys_do_what_their_scopes_say_and_personal_fields_stay_hidden() {
     assert_eq!(ask(&server, officer, sql).await, (200, full));
     let (_, found) = ask(&server, analyst, "SELECT count(*) AS n FROM account_seen WHERE email LIKE 'a@%'").await;
     assert_eq!(found, json!([{ "n": 0 }]), "a condition saw what the answer hides");
+}
+
+#[tokio::test]
+async fn a_report_hides_what_its_asker_may_not_see() {
+    let home = Home::new();
+    home.write("data/schemas/lol.player_result/1.json", r#"{"x-killfeed":{"personal":["playerid"]}}"#);
+    let keys = [("operator", "ingest,server,admin"), ("analyst", "query"), ("officer", "query,personal")];
+    let keys: Vec<(String, String)> = keys.iter().map(|(name, scopes)| new_key(name, scopes)).collect();
+    let config: String = keys.iter().map(|(_, lines)| lines.as_str()).collect();
+    let config = home.write("killfeed.toml", &config);
+    let server = home.up(&["--config", config.to_str().unwrap()]);
+    let [operator, analyst, officer] = [0, 1, 2].map(|place| keys[place].0.as_str());
+    let generated = server.run(&["generate", "--games", "3", "--seed", "5", "--url", &server.url, "--key", operator]);
+    assert!(generated.status.success(), "{}", text(&generated));
+    assert!(server.run(&["flush", "--key", operator]).status.success());
+    let run = |key: &str, more: &[&str]| {
+        let args = [&["report", "run", "champion_mastery", "--format", "json", "--key", key], more].concat();
+        let answer = server.run(&args);
+        assert!(answer.status.success(), "{}", text(&answer));
+        let rows: Vec<Value> = serde_json::from_slice(&answer.stdout).unwrap();
+        rows
+    };
+    let seen = run(officer, &[]);
+    assert!(seen.len() >= 10 && seen.iter().all(|row| row["player_id"].is_string()), "{seen:?}");
+    let hidden = run(analyst, &[]);
+    assert!(hidden.iter().all(|row| row["player_id"].is_null()), "{hidden:?}");
+    // Nor can a parameter be used to find a player.
+    let player = format!("player={}", seen[0]["player_id"].as_str().unwrap());
+    assert!(!run(officer, &["--param", &player]).is_empty());
+    assert_eq!(run(analyst, &["--param", &player]), Vec::<Value>::new());
 }
 
 #[tokio::test]

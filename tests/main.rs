@@ -7,9 +7,13 @@
 //! | `truth` | generated games: reports, tables and audit equal what the generator says |
 //! | `damage` | a log that lost what the tables hold |
 //! | `kills` | SIGKILL at random moments under load: acknowledged is in its table, once |
-//! | `stops` | SIGTERM under load; port, directory and lock that are somebody else's |
+//! | `stops` | SIGTERM under load, and a second one; port, directory and lock that are somebody else's |
 //! | `access` | keys and scopes, personal fields, a player forgotten |
-//! | `schemas` | 1, then 1.5, then `apply` |
+//! | `addresses` | whose word counts for a client's address, as the geo columns show |
+//! | `edges` | the HTTP API by a client that speaks TCP: half-sent, odd and wrong requests |
+//! | `send` | `killfeed send` against a server that fails as it is told |
+//! | `limits` | a query's limits; the metrics that tell of everything |
+//! | `schemas` | 1, then 1.5, then `apply`; a version rewritten in place |
 //! | `streams` | a stream that a schema brings, and a player forgotten in all of them |
 //! | `readers` | tables opened by readers that aren't ours |
 //! | `tidy` | rules of style that a machine can check |
@@ -17,11 +21,15 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests stand outside of them")]
 
 mod access;
+mod addresses;
 mod damage;
+mod edges;
 mod kills;
+mod limits;
 mod modes;
 mod readers;
 mod schemas;
+mod send;
 mod stops;
 mod streams;
 mod support;

@@ -1,9 +1,10 @@
 //! Starts that are refused, and stops that lose nothing.
 
-use crate::support::{Home, KILLFEED, event, text, wait};
+use crate::support::{Home, KILLFEED, PATIENCE, event, text, wait};
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use std::net::TcpListener;
+use std::io::Write as _;
+use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -46,6 +47,28 @@ async fn sigterm_under_load_loses_nothing_and_ends_well() {
     assert!(audit["acknowledged"].as_u64().unwrap() >= acknowledged.load(Ordering::SeqCst), "{audit:#}");
 }
 
+/// A request that is half sent holds the drain up; a second signal ends that at once.
+#[test]
+fn a_second_sigterm_ends_a_drain_at_once() {
+    let home = Home::new();
+    let server = home.up(&["--drain-timeout", "60s"]);
+    let mut half = TcpStream::connect(server.url.strip_prefix("http://").unwrap()).unwrap();
+    half.write_all(b"POST /v1/batch HTTP/1.1\r\nhost: a\r\ncontent-length: 100\r\n\r\nhalf").unwrap();
+    // Answered on another connection, so the half one was let in before.
+    assert!(server.run(&["flush"]).status.success());
+    server.signal(Signal::TERM);
+    let start = std::time::Instant::now();
+    while !home.stderr().contains("stopping: answering what is in flight") {
+        assert!(start.elapsed() < PATIENCE, "{}", home.stderr());
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    server.signal(Signal::TERM);
+    let status = server.wait();
+    assert!(start.elapsed().as_secs() < 8, "it went on draining for {:?}", start.elapsed());
+    assert_eq!(status.code(), Some(1), "{status}");
+    assert!(home.stderr().contains("error: stopped at once by a second signal"), "{}", home.stderr());
+}
+
 /// Runs a command that must end by itself; gives its exit code and stderr.
 pub(crate) fn refused(mut command: Command) -> (Option<i32>, String) {
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
@@ -79,7 +102,12 @@ fn a_start_that_cannot_work_ends_with_one_line_that_says_why() {
     };
     let [file, bad, torn, schemas] = [&file, &bad, &torn, &schemas].map(|path| path.to_str().unwrap());
     // (arguments, lines on stderr, words in them)
-    let cases: [(Vec<&str>, usize, &[&str]); 7] = [
+    let cases: [(Vec<&str>, usize, &[&str]); 8] = [
+        (
+            vec!["--query-memory", "1GB", "--partitions=0", "--colour"],
+            3,
+            &["--query-memory", "--partitions", "--colour"],
+        ),
         (vec!["--listen", &taken], 1, &["cannot listen on", &taken, "--listen"]),
         (vec!["--listen", "0.0.0.0:0"], 1, &["0.0.0.0:0", "no API key", "key new"]),
         (vec!["--listen", "127.0.0.1:0", "--data-dir", file], 1, &["data directory"]),

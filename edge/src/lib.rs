@@ -6,10 +6,12 @@
 //! | [`Scope`] | what a key may do |
 //! | [`Problem`] | errors as RFC 9457 problem details |
 //! | [`ClientAddress`] | which address a request came from, and when a proxy is believed |
+//! | [`body`] | what a request brings along, or the problem that it is none |
 //! | [`check_bind`] | why no key means loopback only |
 
 mod address;
 mod bind;
+pub mod body;
 mod keys;
 mod problem;
 mod scope;

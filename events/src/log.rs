@@ -341,6 +341,13 @@ pub trait Log: Send + Sync + std::fmt::Debug + 'static {
 
     /// Opens the transactor of this id, and fences whoever held it.
     async fn transactor(&self, id: &str) -> Result<Box<dyn Transactor>>;
+
+    /// Why appends fail at the moment, as far as the log knows without trying: from an append that
+    /// failed for want of storage until one works, or would. For readiness, so that clients are
+    /// sent elsewhere; whoever has something to append tries all the same.
+    fn trouble(&self) -> Option<String> {
+        None
+    }
 }
 
 /// A member of a group. Dropping it leaves the group.

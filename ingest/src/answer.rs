@@ -25,33 +25,36 @@ pub(crate) struct Outcome {
     /// What it waited for, if it was accepted (or still waits).
     pub(crate) durability: Option<Durability>,
     pub(crate) error: Option<Text>,
+    /// Why it was not accepted, as one word for the metrics.
+    pub(crate) reason: &'static str,
 }
 
 impl Outcome {
     /// Wrong, and stays so.
-    pub(crate) fn refused(status: u16, error: impl Into<Text>) -> Self {
-        Self { status, retry: false, unknown: false, durability: None, error: Some(error.into()) }
+    pub(crate) fn refused(status: u16, reason: &'static str, error: impl Into<Text>) -> Self {
+        Self { status, retry: false, unknown: false, durability: None, error: Some(error.into()), reason }
     }
 
     /// Not kept; to be sent again.
-    pub(crate) fn retryable(status: u16, error: impl Into<Text>) -> Self {
-        Self { retry: true, ..Self::refused(status, error) }
+    pub(crate) fn retryable(status: u16, reason: &'static str, error: impl Into<Text>) -> Self {
+        Self { retry: true, ..Self::refused(status, reason, error) }
     }
 
     /// Kept or not; to be sent again.
-    pub(crate) fn unknown(status: u16, error: impl Into<Text>) -> Self {
-        Self { unknown: true, ..Self::retryable(status, error) }
+    pub(crate) fn unknown(error: impl Into<Text>) -> Self {
+        Self { unknown: true, ..Self::retryable(503, "in_doubt", error) }
     }
 
     /// On its way to the log.
     pub(crate) fn pending(durability: Durability) -> Self {
-        Self { durability: Some(durability), ..Self::unknown(503, "not appended") }
+        Self { durability: Some(durability), ..Self::unknown("not appended") }
     }
 
     /// The log has it; gives the durability that it asked for.
     pub(crate) fn accept(&mut self) -> Durability {
         let durability = self.durability.unwrap_or_default();
-        *self = Self { status: 202, retry: false, unknown: false, durability: Some(durability), error: None };
+        *self =
+            Self { status: 202, retry: false, unknown: false, durability: Some(durability), error: None, reason: "" };
         durability
     }
 
@@ -179,7 +182,7 @@ mod tests {
 
     fn slot(status: u16, retry: bool, durability: Option<Durability>) -> Slot<'static> {
         let error = (status != 202).then(|| "e".into());
-        Slot { id: None, outcome: Outcome { status, retry, unknown: false, durability, error } }
+        Slot { id: None, outcome: Outcome { status, retry, unknown: false, durability, error, reason: "" } }
     }
 
     #[test]
@@ -206,7 +209,7 @@ mod tests {
     #[test]
     fn a_result_is_json_whatever_its_id_holds() {
         for id in [None, Some("a"), Some("\"\\\n\u{1}é\u{7f}")] {
-            for outcome in [Outcome::unknown(503, "a \"b\""), Outcome::refused(400, "é\t"), {
+            for outcome in [Outcome::unknown("a \"b\""), Outcome::refused(400, "not_json", "é\t"), {
                 let mut outcome = Outcome::pending(Durability::Leader);
                 outcome.accept();
                 outcome

@@ -41,7 +41,7 @@ async fn append_all(
     deadline: Instant,
 ) -> Vec<Result<(), Outcome>> {
     let asked = appends.len();
-    let in_doubt = |why: &str| vec![Err(Outcome::unknown(503, why.to_owned())); asked];
+    let in_doubt = |why: &str| vec![Err(Outcome::unknown(why.to_owned())); asked];
     match tokio::time::timeout_at(deadline, log.append(appends, durability)).await {
         Err(_) => {
             in_doubt("the log did not answer within the deadline; the event may or may not be kept: send it again")
@@ -56,11 +56,12 @@ async fn append_all(
 fn of(error: &Error) -> Outcome {
     let text = error.to_string();
     match error {
-        Error::InDoubt(_) => Outcome::unknown(503, text),
-        Error::Unavailable(_) | Error::Full(_) | Error::Fenced(_) => Outcome::retryable(503, text),
+        Error::InDoubt(_) => Outcome::unknown(text),
+        Error::Full(_) => Outcome::retryable(503, "log_full", text),
+        Error::Unavailable(_) | Error::Fenced(_) => Outcome::retryable(503, "log_unavailable", text),
         Error::Refused(_) | Error::OutOfRange { .. } | Error::Corrupt(_) => {
             tracing::error!(error = text, "the log refused an append");
-            Outcome::retryable(500, text)
+            Outcome::retryable(500, "log_fault", text)
         }
     }
 }

@@ -136,7 +136,7 @@ impl<'a> Reader<'a> {
     fn add(&mut self, event: Result<Event<'a>, Refused<'a>>) {
         let slot = match event {
             Ok(event) => self.place(event),
-            Err(Refused { id, why }) => Slot { id, outcome: Outcome::refused(400, why.to_string()) },
+            Err(Refused { id, why }) => Slot { id, outcome: Outcome::refused(400, why.reason(), why.to_string()) },
         };
         self.batch.slots.push(slot);
     }
@@ -155,7 +155,7 @@ impl<'a> Reader<'a> {
                 "the event has {bytes} bytes, headers and payload together, more than {}",
                 config.event_bytes_max
             );
-            return Slot { id, outcome: Outcome::refused(413, error) };
+            return Slot { id, outcome: Outcome::refused(413, "too_large", error) };
         }
         let Some(stream) = schema.as_ref().map_or(Some(0), |schema| streams.place(&schema.stream)) else {
             let name = schema.map(|schema| schema.stream.to_string()).unwrap_or_default();
@@ -163,7 +163,7 @@ impl<'a> Reader<'a> {
                 "type {} goes to stream {name:?}, which this process does not serve",
                 event.attributes.event_type()
             );
-            return Slot { id, outcome: Outcome::retryable(503, error) };
+            return Slot { id, outcome: Outcome::retryable(503, "stream_not_served", error) };
         };
         let key = key_of(&headers, schema.as_deref());
         let partition = keys::partition_of(&key, streams.partitions(stream));

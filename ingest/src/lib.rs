@@ -35,8 +35,9 @@ use events::Clock;
 use events::log::{self, Log, StreamInfo};
 use events::schema::SharedRegistry;
 use meters::Meters;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use tally::{Streams, Tally};
+use tokio::task::JoinHandle;
 
 /// The role. Cheap to clone; clones are the same.
 #[derive(Debug, Clone)]
@@ -52,6 +53,7 @@ struct Inner {
     gate: Gate,
     memory: Arc<Memory>,
     tally: Arc<Tally>,
+    counting: Mutex<Option<JoinHandle<()>>>,
     meters: Meters,
 }
 
@@ -73,7 +75,7 @@ impl Ingest {
         let streams = Streams::new(streams).ok_or_else(|| log::Error::Refused("ingest needs a stream".into()))?;
         let tally = Arc::new(Tally::new(streams, log.clone(), clock.clone(), config.instance.clone()));
         let gate = Gate::default();
-        tokio::spawn(tally::keep_writing(tally.clone(), config.ledger_interval, gate.closed()));
+        let counting = tokio::spawn(tally::keep_writing(tally.clone(), config.ledger_interval, gate.closed()));
         Ok(Self(Arc::new(Inner {
             memory: Arc::new(Memory::new(config.memory_bytes_max)),
             meters: Meters::default(),
@@ -84,7 +86,23 @@ impl Ingest {
             clock,
             gate,
             tally,
+            counting: Mutex::new(Some(counting)),
         })))
+    }
+
+    /// Waits for the end of the task that writes counts to the ledger, which comes with the drain. To
+    /// be called once: without that task the books would be wrong, and nobody would say so.
+    ///
+    /// # Errors
+    /// If it panicked.
+    pub fn counting(&self) -> impl Future<Output = Result<(), String>> + Send + use<> {
+        let counting = self.0.counting.lock().unwrap_or_else(PoisonError::into_inner).take();
+        async move {
+            match counting {
+                Some(counting) => counting.await.map_err(|error| format!("what writes counts to the ledger: {error}")),
+                None => Ok(()),
+            }
+        }
     }
 
     /// Serves a further stream from now on, whose topics were made. One that is served already stays

@@ -37,17 +37,18 @@ impl Meters {
     /// A request whose events were read.
     pub(crate) fn events(&self, slots: &[Slot<'_>], bytes: usize) {
         let mut accepted = 0;
-        let mut run: Option<(u16, u64)> = None;
+        let mut run: Option<(Why, u64)> = None;
         for slot in slots {
             if slot.outcome.is_accepted() {
                 accepted += 1;
                 continue;
             }
+            let why = (slot.outcome.status, slot.outcome.reason);
             run = Some(match run {
-                Some((status, events)) if status == slot.outcome.status => (status, events + 1),
+                Some((same, events)) if same == why => (why, events + 1),
                 before => {
                     refused_events(before);
-                    (slot.outcome.status, 1)
+                    (why, 1)
                 }
             });
         }
@@ -72,8 +73,13 @@ impl Meters {
     }
 }
 
-fn refused_events(run: Option<(u16, u64)>) {
-    if let Some((status, events)) = run {
-        counter!("killfeed_ingest_refused_events_total", "status" => status.to_string()).increment(events);
+/// Status and reason.
+type Why = (u16, &'static str);
+
+/// A run of events that were refused for one reason.
+fn refused_events(run: Option<(Why, u64)>) {
+    if let Some(((status, reason), events)) = run {
+        counter!("killfeed_ingest_refused_events_total", "status" => status.to_string(), "reason" => reason)
+            .increment(events);
     }
 }

@@ -40,8 +40,12 @@ pub async fn run(
     // The first worker to end, well or not, ends the others.
     let shutdown = shutdown.child_token();
     let _on_drop = shutdown.clone().drop_guard();
-    let looking = tokio::spawn(look_after(databases.clone(), registry.clone(), config.clone(), shutdown.clone()));
     let mut workers = JoinSet::new();
+    let looking = look_after(databases.clone(), registry.clone(), config.clone(), shutdown.clone());
+    workers.spawn(async move {
+        looking.await;
+        Ok(())
+    });
     for number in 0..config.workers.max(1) {
         let enricher = Enricher::new(databases.clone(), config.address, config.geoip_cached_addresses_max);
         let stage = Stage::new(Router::new(registry.clone(), config.discovery), enricher);
@@ -63,7 +67,6 @@ pub async fn run(
         let ended = ended.unwrap_or_else(|panicked| Err(Error::Panicked(panicked.to_string())));
         outcome = outcome.and(ended);
     }
-    _ = looking.await;
     outcome
 }
 

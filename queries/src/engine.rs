@@ -9,7 +9,7 @@ use crate::answer::Asker;
 use crate::guard::{self, Asked};
 use crate::personal::Declared;
 use crate::snapshots::Snapshot;
-use crate::{Answer, Config, Error, Result, catalogue, functions, near};
+use crate::{Answer, Config, Error, Result, catalogue, functions, near, words};
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::TableProvider;
@@ -215,6 +215,7 @@ impl Engine {
             .with_default_catalog_and_schema("killfeed", "public");
         let options = settings.options_mut();
         options.sql_parser.dialect = Dialect::PostgreSQL;
+        options.sql_parser.collect_spans = true;
         options.explain.logical_plan_only = true;
         options.execution.time_zone = Some("UTC".into());
         options.execution.parquet.pushdown_filters = true;
@@ -236,7 +237,7 @@ impl Engine {
 
     /// What DataFusion's error means to who asked.
     pub(crate) fn failed(&self, error: &DataFusionError) -> Error {
-        Error::of_datafusion(error, self.0.config.memory_bytes)
+        words::of(error, self.0.config.memory_bytes)
     }
 
     /// A table for this viewer, with what is personal hidden where it must be.

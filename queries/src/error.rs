@@ -1,7 +1,6 @@
 //! What can go wrong with a question, by what the asker can do about it.
 
 use ::http::StatusCode;
-use datafusion::error::DataFusionError;
 use edge::Problem;
 use std::time::Duration;
 
@@ -29,7 +28,7 @@ pub enum Error {
     #[error("the answer has more than {0} rows, the limit; add a LIMIT, a filter or a GROUP BY")]
     Rows(usize),
     /// It needs more memory or spill space than there is.
-    #[error("the query needs more memory than its limit of {limit} bytes: {detail}")]
+    #[error("the query needs more memory than the {limit} bytes that all queries share: {detail}")]
     Memory {
         /// [`crate::Config::memory_bytes`].
         limit: usize,
@@ -50,7 +49,7 @@ pub enum Error {
     /// The log can't be read.
     #[error(transparent)]
     Log(#[from] events::log::Error),
-    /// A fault of ours.
+    /// A fault of ours, for the log.
     #[error("the query failed inside: {0}")]
     Internal(String),
 }
@@ -84,43 +83,16 @@ impl Error {
             Self::Busy { .. } | Self::Store(_) | Self::Log(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         };
-        let problem = Problem::new(status, self.to_string()).with("kind", self.kind());
+        // What the store or the log said is for the operator: who asked can only come again.
+        let detail = match self {
+            Self::Store(_) => "the tables can't be read at the moment; the server's log says why".into(),
+            Self::Internal(_) => "the query failed by a fault of the server; its log says why".into(),
+            other => other.to_string(),
+        };
+        let problem = Problem::new(status, detail).with("kind", self.kind());
         match status {
             StatusCode::SERVICE_UNAVAILABLE => problem.with_retry_after(Duration::from_secs(1)),
             _ => problem,
         }
     }
-
-    /// What DataFusion said, in one line and by whose fault it is.
-    pub(crate) fn of_datafusion(error: &DataFusionError, memory_limit: usize) -> Self {
-        match error.find_root() {
-            DataFusionError::ResourcesExhausted(detail) => {
-                Self::Memory { limit: memory_limit, detail: one_line(detail) }
-            }
-            DataFusionError::IoError(error) => Self::Internal(one_line(&error.to_string())),
-            DataFusionError::ObjectStore(error) => Self::Internal(one_line(&error.to_string())),
-            DataFusionError::ParquetError(error) => Self::Internal(one_line(&error.to_string())),
-            DataFusionError::Internal(detail) => Self::Refused(one_line(detail)),
-            root => Self::Refused(one_line(&root.strip_backtrace())),
-        }
-    }
-}
-
-/// The first sentence, without DataFusion's prefixes and line breaks.
-fn one_line(text: &str) -> String {
-    let text = text.split("\n\nbacktrace:").next().unwrap_or(text);
-    let text = text.split("\n\nThis issue was likely caused by").next().unwrap_or(text);
-    let mut line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    for prefix in ["Error during planning: ", "SQL error: ", "Schema error: ", "Execution error: ", "Arrow error: "] {
-        if let Some(rest) = line.strip_prefix(prefix) {
-            line = rest.to_owned();
-        }
-    }
-    const LENGTH_MAX: usize = 1_000;
-    if line.len() > LENGTH_MAX {
-        let cut = (0..=LENGTH_MAX).rev().find(|at| line.is_char_boundary(*at)).unwrap_or(0);
-        line.truncate(cut);
-        line.push('…');
-    }
-    line
 }

@@ -5,6 +5,7 @@
 //! the network; a test lists it.
 
 use datafusion::execution::session_state::SessionStateBuilder;
+use std::sync::LazyLock;
 
 /// Names of functions that are taken away.
 const REMOVED: [&str; 12] = [
@@ -41,4 +42,28 @@ pub(crate) fn restrict(mut builder: SessionStateBuilder) -> SessionStateBuilder 
         factories.clear();
     }
     builder
+}
+
+/// Names of the functions that there are.
+#[derive(Debug)]
+pub(crate) struct Known {
+    /// All that a SELECT may call.
+    pub(crate) calls: Vec<String>,
+    /// Those that need OVER.
+    pub(crate) windows: Vec<String>,
+}
+
+/// The functions that queries may call, by name, to say which one was meant.
+pub(crate) fn known() -> &'static Known {
+    static KNOWN: LazyLock<Known> = LazyLock::new(|| {
+        let state = restrict(SessionStateBuilder::new().with_default_features()).build();
+        let windows: Vec<String> = state.window_functions().keys().cloned().collect();
+        let mut calls: Vec<String> = state.scalar_functions().keys().cloned().collect();
+        calls.extend(state.aggregate_functions().keys().cloned());
+        calls.extend(windows.iter().cloned());
+        calls.sort();
+        calls.dedup();
+        Known { calls, windows }
+    });
+    &KNOWN
 }

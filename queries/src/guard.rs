@@ -5,12 +5,12 @@
 //! whole process with it. So the number of tokens bounds how deep any tree can get, and queries run
 //! on threads whose stack is large enough for that depth (see [`crate::Config`]).
 
-use crate::{Config, Error, Result};
+use crate::{Config, Error, Result, words};
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{ObjectName, Statement as Sql};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
-use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
+use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
 
 /// What a statement asks for.
 #[derive(Debug)]
@@ -35,17 +35,30 @@ pub(crate) fn check_text(sql: &str, config: &Config) -> Result<()> {
         return refuse("bytes", sql.len(), config.sql_bytes_max);
     }
     let tokens = Tokenizer::new(&GenericDialect {}, sql)
-        .tokenize()
-        .map_err(|error| Error::Refused(format!("the SQL can't be read: {error}")))?;
+        .tokenize_with_location()
+        .map_err(|error| Error::Refused(words::unread(&error.to_string())))?;
     let (mut count, mut depth, mut deepest) = (0_usize, 0_usize, 0_usize);
-    for token in &tokens {
+    let (mut ended, mut second) = (false, None);
+    for TokenWithSpan { token, span } in &tokens {
         match token {
             Token::Whitespace(_) => continue,
+            Token::EOF => break,
+            Token::SemiColon => {
+                ended |= count > 0;
+                continue;
+            }
+            // It would be passed over, and all rows answered.
+            Token::Word(word) if word.keyword == Keyword::TABLESAMPLE && word.quote_style.is_none() => {
+                return Err(Error::Refused("TABLESAMPLE is not supported; LIMIT, or a filter on a hash, is".into()));
+            }
             Token::LParen | Token::LBracket | Token::LBrace => depth += 1,
             Token::RParen | Token::RBracket | Token::RBrace => depth = depth.saturating_sub(1),
             Token::Word(word) if word.keyword == Keyword::CASE => depth += 1,
             Token::Word(word) if word.keyword == Keyword::END => depth = depth.saturating_sub(1),
             _ => {}
+        }
+        if ended {
+            second.get_or_insert(span.start);
         }
         count += 1;
         deepest = deepest.max(depth);
@@ -58,6 +71,11 @@ pub(crate) fn check_text(sql: &str, config: &Config) -> Result<()> {
     }
     if deepest > config.depth_max {
         return refuse("levels of nesting", deepest, config.depth_max);
+    }
+    if let Some(Location { line, column }) = second {
+        return Err(Error::Refused(format!(
+            "one statement at a time: a second one begins at line {line}, column {column}"
+        )));
     }
     Ok(())
 }

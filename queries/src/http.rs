@@ -11,11 +11,12 @@ use crate::{Answer, Engine, Error, Parameters, catalogue, reports};
 use ::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::Router;
 use axum::body::Body;
+use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{get, post};
 use bytes::Bytes;
-use edge::{Keys, Problem, Scope};
+use edge::{Keys, Problem, Scope, body};
 use futures::stream;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -54,13 +55,9 @@ struct Question {
     sql: String,
 }
 
-async fn sql(
-    State(shared): State<Shared>,
-    headers: HeaderMap,
-    body: Result<Bytes, axum::extract::rejection::BytesRejection>,
-) -> Answered {
+async fn sql(State(shared): State<Shared>, headers: HeaderMap, body: Result<Bytes, BytesRejection>) -> Answered {
     let viewer = viewer(&shared, &headers)?;
-    let body = body.map_err(|error| Problem::new(error.status(), error.body_text()))?;
+    let body = body::bytes(body)?;
     let sql = question(&headers, &body)?;
     answer(&shared.engine, &headers, &sql, Vec::new(), &viewer).await
 }
@@ -92,21 +89,24 @@ async fn list_reports(State(shared): State<Shared>, headers: HeaderMap) -> Answe
 
 async fn get_report(
     State(shared): State<Shared>,
-    Path(name): Path<String>,
-    Query(given): Query<Vec<(String, String)>>,
+    name: Result<Path<String>, PathRejection>,
+    given: Result<Query<Vec<(String, String)>>, QueryRejection>,
     headers: HeaderMap,
 ) -> Answered {
-    run_report(&shared, &name, &given, &headers).await
+    let viewer = viewer(&shared, &headers)?;
+    run_report(&shared, &body::path(name)?, &body::query(given)?, &viewer, &headers).await
 }
 
 /// Parameters as a JSON object, or in the query, or both.
 async fn post_report(
     State(shared): State<Shared>,
-    Path(name): Path<String>,
-    Query(mut given): Query<Vec<(String, String)>>,
+    name: Result<Path<String>, PathRejection>,
+    given: Result<Query<Vec<(String, String)>>, QueryRejection>,
     headers: HeaderMap,
-    body: Bytes,
+    body: Result<Bytes, BytesRejection>,
 ) -> Answered {
+    let viewer = viewer(&shared, &headers)?;
+    let (name, mut given, body) = (body::path(name)?, body::query(given)?, body::bytes(body)?);
     if !body.is_empty() {
         let object: BTreeMap<String, serde_json::Value> = serde_json::from_slice(&body)
             .map_err(|error| Problem::bad_request(format!("the body must be an object of parameters: {error}")))?;
@@ -115,14 +115,19 @@ async fn post_report(
             other => (name, other.to_string()),
         }));
     }
-    run_report(&shared, &name, &given, &headers).await
+    run_report(&shared, &name, &given, &viewer, &headers).await
 }
 
-async fn run_report(shared: &Shared, name: &str, given: &[(String, String)], headers: &HeaderMap) -> Answered {
-    let viewer = viewer(shared, headers)?;
+async fn run_report(
+    shared: &Shared,
+    name: &str,
+    given: &[(String, String)],
+    viewer: &Viewer,
+    headers: &HeaderMap,
+) -> Answered {
     let report = reports::find(name).map_err(|error| error.to_problem())?;
     let parameters = report.bind(given).map_err(|error| error.to_problem())?;
-    answer(&shared.engine, headers, &report.sql, parameters, &viewer).await
+    answer(&shared.engine, headers, &report.sql, parameters, viewer).await
 }
 
 async fn list_tables(State(shared): State<Shared>, headers: HeaderMap) -> Answered {

@@ -31,6 +31,7 @@ mod scan;
 mod snapshots;
 #[cfg(test)]
 mod tests;
+mod words;
 
 pub use crate::http::{WARNING, router};
 pub use answer::Answer;

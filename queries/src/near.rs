@@ -6,7 +6,9 @@ pub(crate) fn clause(name: &str, names: &[String]) -> String {
     let mut close: Vec<(usize, &String)> = names
         .iter()
         .filter_map(|candidate| {
-            let contained = !name.is_empty() && (candidate.contains(name) || name.contains(candidate.as_str()));
+            // A short name is in many: "id" was hardly meant by "playerid".
+            let within = name.contains(candidate.as_str()) && candidate.len() * 2 > name.len();
+            let contained = !name.is_empty() && (candidate.contains(name) || within);
             let distance = if contained { 1 } else { distance(name, candidate) };
             (distance <= allowed).then_some((distance, candidate))
         })

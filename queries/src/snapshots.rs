@@ -34,7 +34,7 @@ impl Snapshot {
             .with_session(Arc::new(context.state()))
             .build()
             .await
-            .map_err(|error| Error::of_datafusion(&error, 0))?;
+            .map_err(|error| Error::Internal(error.strip_backtrace()))?;
         let provider = Arc::new(Scan::new(Arc::new(provider), partition_columns));
         Ok(Some(Self { name: name.to_owned(), provider }))
     }
@@ -82,7 +82,7 @@ impl Snapshot {
             let source = datafusion::datasource::provider_as_source(self.provider.clone());
             LogicalPlanBuilder::scan(UNNAMED_TABLE, source, None)?.project(columns)?.build()
         });
-        let plan = plan.map_err(|error| Error::of_datafusion(&error, 0))?;
+        let plan = plan.map_err(|error| Error::Internal(error.strip_backtrace()))?;
         Ok(Arc::new(datafusion::datasource::ViewTable::new(plan, None)))
     }
 }

@@ -2,12 +2,13 @@
 
 use super::flush::Flusher;
 use arrow::datatypes::{DataType, Fields};
-use axum::extract::rejection::JsonRejection;
+use axum::body::Bytes;
+use axum::extract::rejection::{BytesRejection, PathRejection};
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use edge::{Keys, Problem, Scope};
+use edge::{Keys, Problem, Scope, body};
 use events::Clock;
 use events::log::Log;
 use events::schema::{Schema, SharedRegistry, compat, declared};
@@ -37,6 +38,9 @@ pub(crate) struct Admin {
 }
 
 type Answer = Result<Json<Value>, Problem>;
+type Body = Result<Bytes, BytesRejection>;
+/// The event type that the path names.
+type Named = Result<Path<String>, PathRejection>;
 
 /// The routes.
 pub(crate) fn router(admin: Admin) -> Router {
@@ -70,9 +74,12 @@ struct Forget {
 }
 
 /// Flushes first: rows on their way would not be reached.
-async fn forget(State(admin): State<Admin>, headers: HeaderMap, body: Result<Json<Forget>, JsonRejection>) -> Answer {
+async fn forget(State(admin): State<Admin>, headers: HeaderMap, body: Body) -> Answer {
     admin.keys.authorize(&headers, Scope::Admin)?;
-    let Json(Forget { player }) = body.map_err(|error| Problem::new(error.status(), error.body_text()))?;
+    let Forget { player } = body::json(&headers, body, "{\"player\": \"...\"}")?;
+    if player.is_empty() {
+        return Err(Problem::bad_request("player is empty: an event without a player has none to forget"));
+    }
     let Some(maintenance) = &admin.maintenance else { return Err(not_here("forgets players")) };
     if let Some(flusher) = &admin.flusher {
         flusher.flush(FLUSH_LIMIT).await?;
@@ -102,8 +109,9 @@ async fn list(State(admin): State<Admin>, headers: HeaderMap) -> Answer {
     Ok(Json(json!({ "types": types })))
 }
 
-async fn show(State(admin): State<Admin>, Path(event_type): Path<String>, headers: HeaderMap) -> Answer {
+async fn show(State(admin): State<Admin>, event_type: Named, headers: HeaderMap) -> Answer {
     admin.keys.authorize(&headers, Scope::Query)?;
+    let event_type = body::path(event_type)?;
     let versions: Vec<Value> = admin
         .registry
         .current()
@@ -139,14 +147,10 @@ struct Proposal {
     document: Value,
 }
 
-async fn check(
-    State(admin): State<Admin>,
-    Path(event_type): Path<String>,
-    headers: HeaderMap,
-    body: Result<Json<Proposal>, JsonRejection>,
-) -> Answer {
+async fn check(State(admin): State<Admin>, event_type: Named, headers: HeaderMap, body: Body) -> Answer {
     admin.keys.authorize(&headers, Scope::Query)?;
-    let Json(proposal) = body.map_err(|error| Problem::new(error.status(), error.body_text()))?;
+    let event_type = body::path(event_type)?;
+    let proposal: Proposal = body::json(&headers, body, "{\"version\": 2, \"document\": {...}}")?;
     let registry = admin.registry.current();
     let newest = registry.newest(&event_type).map_or(0, |schema| schema.version);
     let version = proposal.version.unwrap_or(newest + 1);
@@ -157,9 +161,13 @@ async fn check(
             return Ok(Json(json!({ "type": event_type, "version": version, "faults": faults, "changes": [] })));
         }
     };
-    let before = registry.versions(&event_type).into_iter().rfind(|known| known.version < version);
+    // The version itself, where it stands already: rewriting it is a change like any other.
+    let before = registry.versions(&event_type).into_iter().rfind(|known| known.version <= version);
     let changes = before.as_ref().map(|before| compat::diff(before, &schema)).unwrap_or_default();
-    let faults: Vec<String> = refusals(before.as_deref(), &schema);
+    let mut faults: Vec<String> = refusals(before.as_deref(), &schema);
+    if let Some(head) = head(&admin, &event_type).await? {
+        faults.extend(decode::disagreements(head.schema(), &[Arc::new(schema)]));
+    }
     Ok(Json(json!({ "type": event_type, "version": version, "faults": faults, "changes": changes })))
 }
 
@@ -171,16 +179,18 @@ fn refusals(before: Option<&Schema>, after: &Schema) -> Vec<String> {
         .collect()
 }
 
-async fn diff(State(admin): State<Admin>, Path(event_type): Path<String>, headers: HeaderMap) -> Answer {
+async fn diff(State(admin): State<Admin>, event_type: Named, headers: HeaderMap) -> Answer {
     admin.keys.authorize(&headers, Scope::Query)?;
+    let event_type = body::path(event_type)?;
     let Some(head) = head(&admin, &event_type).await? else { return Err(unknown(&event_type)) };
     let mut columns = Vec::new();
     marked(head.schema().fields(), "", &mut columns);
     Ok(Json(json!({ "type": event_type, "table": head.name(), "changes": changes(&columns) })))
 }
 
-async fn apply(State(admin): State<Admin>, Path(event_type): Path<String>, headers: HeaderMap) -> Answer {
+async fn apply(State(admin): State<Admin>, event_type: Named, headers: HeaderMap) -> Answer {
     admin.keys.authorize(&headers, Scope::Admin)?;
+    let event_type = body::path(event_type)?;
     if admin.maintenance.is_none() {
         return Err(not_here("writes to tables"));
     }

@@ -115,3 +115,33 @@ impl Flusher {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use events::Stream;
+    use events::log::memory::MemoryLog;
+    use events::log::{Append, Durability, NewRecord, StreamSpec};
+
+    #[tokio::test]
+    async fn a_flush_that_nobody_works_on_ends_at_its_deadline_with_504() {
+        let log = Arc::new(MemoryLog::new(Arc::new(events::SystemClock)));
+        let day = Duration::from_secs(86_400);
+        let stream = Stream::new("events").unwrap();
+        let spec = StreamSpec { stream: stream.clone(), partitions: 2, retention: day, state_retention: day };
+        let info = log.create_stream(&spec).await.unwrap();
+        let flusher = Flusher { log: log.clone(), streams: SharedStreams::new(vec![info]), ingest: None, sinks: None };
+        assert!(flusher.flush(Duration::from_secs(5)).await.is_ok(), "there is nothing to wait for");
+
+        let to = TopicPartition::new(stream.raw(), 1);
+        let records = vec![NewRecord { payload: Some("x".into()), ..NewRecord::default() }];
+        log.append(vec![Append { to, records }], Durability::All).await.remove(0).unwrap();
+        let limit = Duration::from_millis(50);
+        let start = Instant::now();
+        let error = flusher.flush(limit).await.unwrap_err();
+        assert!(start.elapsed() >= limit);
+        let problem = Problem::from(error);
+        assert_eq!(problem.status.as_u16(), 504);
+        assert!(problem.detail.contains("within 50ms: still waiting for processors to read raw"), "{problem}");
+    }
+}

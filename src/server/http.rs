@@ -1,6 +1,7 @@
 //! The HTTP server: accepts connections up to a limit, gives each a time to say what it wants, and
 //! on stop lets each finish the request in work.
 
+use super::linger::Lingering;
 use axum::Router;
 use axum::extract::ConnectInfo;
 use hyper::body::Incoming;
@@ -30,6 +31,8 @@ pub(crate) struct Limits {
     pub(crate) connections_max: usize,
     /// From the end of one request to the whole head of the next.
     pub(crate) header_timeout: Duration,
+    /// From then to the end of its body, once it is waited for.
+    pub(crate) body_timeout: Duration,
 }
 
 /// Serves `router` until `stop`, then finishes the requests in work; returns when the last
@@ -77,7 +80,8 @@ async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, limits:
     let _ = stream.set_nodelay(true);
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
-        router.clone().oneshot(request)
+        let waits = request.headers().contains_key(hyper::header::EXPECT);
+        router.clone().oneshot(request.map(|body| Lingering::new(body, limits.body_timeout, waits)))
     });
     let mut builder = http1::Builder::new();
     builder
@@ -113,7 +117,8 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
-        let limits = Limits { connections_max, header_timeout: Duration::from_millis(100) };
+        let header_timeout = Duration::from_millis(100);
+        let limits = Limits { connections_max, header_timeout, body_timeout: Duration::from_secs(5) };
         let server = tokio::spawn(serve(listener, router, limits, stop.clone()));
         (address, stop, server)
     }

@@ -3,10 +3,11 @@
 //! | in order | what |
 //! |---|---|
 //! | [`run`] | checks what can be checked, binds the address, opens the log, starts the parts |
-//! | `http` | connections; `routes` says what answers on which path |
+//! | `http` | connections; `linger` reads what is left of bodies; `routes` says what answers on which path |
 //! | `parts` | the parts that a role consists of, and their tasks |
 //! | `streams` | those of them that each stream has: made at start, and when a schema names a new one |
 //! | `ready` | which part is up |
+//! | `metrics` | every metric, with its meaning; `telemetry` collects them, and writes logs |
 //! | `flush` | until all that was acknowledged is in the tables |
 //! | `admin` | the endpoints for operators |
 //!
@@ -17,6 +18,8 @@ mod admin;
 mod data_dir;
 mod flush;
 mod http;
+mod linger;
+mod metrics;
 mod parts;
 mod ready;
 mod routes;
@@ -37,6 +40,9 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+
+/// How long a body may take. Ingest gives its own less.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Which parts to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,8 +109,9 @@ async fn serve(role: Role, options: Options, keys: Keys) -> Result<(), Failure> 
     let limits = http::Limits {
         connections_max: usize::try_from(options.connections_max).unwrap_or(usize::MAX),
         header_timeout: options.header_timeout,
+        body_timeout: BODY_TIMEOUT,
     };
-    let server = tokio::spawn(http::serve(listener, routes.router(), limits, stop_http.clone()));
+    let mut server = tokio::spawn(http::serve(listener, routes.router(), limits, stop_http.clone()));
 
     let drain_timeout = options.drain_timeout;
     let started = tokio::select! {
@@ -119,6 +126,7 @@ async fn serve(role: Role, options: Options, keys: Keys) -> Result<(), Failure> 
 
     let fault = tokio::select! {
         fault = parts.fault() => Some(fault),
+        _ = &mut server => Some("http stopped without being told to".into()),
         () = signals.next() => None,
     };
     readiness.stopping();
@@ -128,7 +136,7 @@ async fn serve(role: Role, options: Options, keys: Keys) -> Result<(), Failure> 
             parts.drain(drain_timeout).await;
         }
         stop_http.cancel();
-        if tokio::time::timeout(drain_timeout, server).await.is_err() {
+        if !server.is_finished() && tokio::time::timeout(drain_timeout, &mut server).await.is_err() {
             tracing::warn!("connections still open at the end of the drain");
         }
         parts.stop(drain_timeout).await;

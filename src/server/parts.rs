@@ -10,6 +10,7 @@ use crate::options::Options;
 use axum::Router;
 use edge::{ClientAddress, Keys};
 use events::Clock;
+use events::log::Log as _;
 use events::log::embedded::{self, EmbeddedLog};
 use ingest::Ingest;
 use queries::audit::Books;
@@ -30,6 +31,14 @@ use tokio_util::sync::CancellationToken;
 pub(crate) const INSTANCE: &str = "local";
 /// How often the embedded log is asked to delete what is past its retention.
 const RETENTION_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Queries that may wait, for each that runs.
+const WAITING_PER_RUNNING: usize = 16;
+
+/// A number of an option as one of this machine's.
+pub(crate) fn bytes(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
 
 /// A part that was made, and does not run yet.
 pub(crate) struct Part {
@@ -71,7 +80,8 @@ impl Parts {
         data_dir::prepare(&options.data_dir)?;
         let (registry, directory) = schemas::load(&options.schemas_dir())?;
         let log = open_log(options, clock.clone()).await?;
-        readiness.set("log", State::Ready);
+        let watched = log.clone();
+        readiness.watch("log", move || watched.trouble().map_or(State::Ready, State::Not));
         let store = Store::open(&options.store_location()).map_err(Failure::usage)?;
 
         let (stop, (send, further)) = (CancellationToken::new(), unbounded_channel());
@@ -152,6 +162,13 @@ impl Parts {
         readiness.watch("ingest", move || {
             if watched.is_ready() { State::Ready } else { State::Not("draining, or out of memory for requests".into()) }
         });
+        // It counts until it is told to stop; that its task is gone is seen nowhere else.
+        let (counting, stop) = (ingest.counting(), self.stop.clone());
+        self.spawn(Part::new("ingest", async move {
+            counting.await?;
+            stop.cancelled().await;
+            Ok::<(), String>(())
+        }));
         let router = ingest.router();
         self.flusher.ingest = Some(ingest.clone());
         self.ingest = Some(ingest);
@@ -181,7 +198,7 @@ impl Parts {
         match ended {
             Some(Ok((name, Err(error)))) => format!("{name} stopped: {error}"),
             Some(Ok((name, Ok(())))) => format!("{name} stopped without being told to"),
-            Some(Err(error)) => format!("a part panicked: {error}"),
+            Some(Err(error)) => format!("a part panicked: {}", said(error)),
             None => "no part is at work".into(),
         }
     }
@@ -227,11 +244,19 @@ impl Parts {
     }
 }
 
+/// What a task said when it panicked.
+fn said(error: tokio::task::JoinError) -> String {
+    let Ok(panic) = error.try_into_panic() else { return "it was stopped from outside".into() };
+    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    text.unwrap_or("without a word").lines().collect::<Vec<_>>().join(" ")
+}
+
 async fn open_log(options: &Options, clock: Arc<dyn Clock>) -> Result<EmbeddedLog, Failure> {
     let dir = options.data_dir.join("log");
     let opened = tokio::task::spawn_blocking({
         let dir = dir.clone();
-        move || EmbeddedLog::open(dir, embedded::Config::default(), clock)
+        let config = embedded::Config { size_limit_bytes: options.log_size_limit, ..embedded::Config::default() };
+        move || EmbeddedLog::open(dir, config, clock)
     });
     match opened.await {
         Ok(Ok(log)) => Ok(log),
@@ -256,8 +281,14 @@ fn not_served(options: &Options, error: &sinks::Error) -> Failure {
     }
 }
 
+/// Also notices if the log's own thread is gone: what is asked of it then only waits.
 async fn keep_retention(log: EmbeddedLog, stop: CancellationToken) -> Result<(), String> {
-    while stop.run_until_cancelled(tokio::time::sleep(RETENTION_INTERVAL)).await.is_some() {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            () = log.ended() => return Err("its writer has stopped; what was acknowledged is on disk".into()),
+            () = tokio::time::sleep(RETENTION_INTERVAL) => {}
+        }
         match log.enforce_retention().await {
             Ok(0) => {}
             Ok(bytes) => tracing::info!(bytes, "log deleted what was past its retention"),
@@ -265,11 +296,19 @@ async fn keep_retention(log: EmbeddedLog, stop: CancellationToken) -> Result<(),
             Err(error) => return Err(error.to_string()),
         }
     }
-    Ok(())
 }
 
 fn start_queries(options: &Options, streams: &Streams, keys: Keys, readiness: &Readiness) -> Result<Router, Failure> {
-    let config = queries::Config { spill_dir: Some(options.data_dir.join("spill")), ..queries::Config::default() };
+    let running_max = usize::try_from(options.query_concurrency).unwrap_or(usize::MAX);
+    let config = queries::Config {
+        spill_dir: Some(options.data_dir.join("spill")),
+        memory_bytes: bytes(options.query_memory),
+        time_limit: options.query_time,
+        rows_max: bytes(options.query_rows),
+        running_max,
+        waiting_max: running_max * WAITING_PER_RUNNING,
+        ..queries::Config::default()
+    };
     let engine =
         queries::Engine::new(streams.store.clone(), streams.registry.clone(), config).map_err(Failure::usage)?;
     let books = Books { log: streams.log.clone(), streams: streams.served.clone() };

@@ -2,10 +2,12 @@
 
 use super::streams::Streams;
 use crate::exit::Failure;
-use events::schema::{Directory, SharedRegistry};
+use events::schema::{Directory, Registry, SharedRegistry};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use tables::Store;
 use tokio_util::sync::CancellationToken;
 
 /// How often the directory is looked at.
@@ -28,10 +30,11 @@ pub(crate) fn load(dir: &Path) -> Result<(SharedRegistry, Directory), Failure> {
 }
 
 /// Keeps the registry, and the streams that are served, as the directory says. A file that turns bad is
-/// named in the logs, and what it said before goes on to hold. Where a stream can't be made, ingest
-/// answers events for it retryably until it can.
+/// named in the logs, and what it said before goes on to hold; so are schemas that don't say what their
+/// tables hold. Where a stream can't be made, ingest answers events for it retryably until it can.
 pub(crate) async fn watch(streams: Arc<Streams>, mut directory: Directory, stop: CancellationToken) {
     let mut behind = false;
+    warn_of_tables(&streams.registry.current(), &streams.store).await;
     while stop.run_until_cancelled(tokio::time::sleep(LOOK_INTERVAL)).await.is_some() {
         let looked = tokio::task::spawn_blocking(move || {
             let changed = directory.reload_if_changed();
@@ -55,5 +58,26 @@ pub(crate) async fn watch(streams: Arc<Streams>, mut directory: Directory, stop:
         }
         tracing::info!(schemas = changed.iter().count(), problems = problems.len(), "schemas reloaded");
         streams.registry.replace(changed);
+        warn_of_tables(&streams.registry.current(), &streams.store).await;
+    }
+}
+
+/// Says where a schema and its table disagree: nothing is mixed, but whoever reads the column misses
+/// what went to `extra`. A file that was changed while nothing ran shows here, too.
+async fn warn_of_tables(registry: &Registry, store: &Store) {
+    let types: BTreeSet<&str> = registry.iter().map(|schema| &*schema.event_type).collect();
+    for event_type in types {
+        let Ok(table) = decode::table_name(event_type) else { continue };
+        let head = match store.head(&table).await {
+            Ok(head) => head.filter(|head| head.event_type() == Some(event_type)),
+            Err(error) => {
+                tracing::warn!(table, %error, "cannot compare a schema with its table");
+                continue;
+            }
+        };
+        let Some(head) = head else { continue };
+        for disagreement in decode::disagreements(head.schema(), &registry.versions(event_type)) {
+            tracing::warn!(event_type, table, disagreement, "a schema says otherwise than its table");
+        }
     }
 }

@@ -3,8 +3,8 @@
 //! before ingest takes events for it.
 
 use super::Role;
-use super::parts::{INSTANCE, Part};
-use crate::options::Options;
+use super::parts::{INSTANCE, Part, bytes};
+use crate::options::{AddressKept, Options};
 use events::log::{self, Log, StreamInfo, StreamSpec};
 use events::schema::{Registry, SharedRegistry};
 use events::streams::DEFAULT_STREAM;
@@ -138,6 +138,11 @@ impl Streams {
     fn start_processor(&self, info: &StreamInfo) {
         let scratch = self.options.data_dir.join("scratch").join(info.stream.name());
         let config = processors::Config {
+            address: match self.options.address_policy {
+                AddressKept::Drop => processors::AddressPolicy::Drop,
+                AddressKept::Truncate => processors::AddressPolicy::Truncate,
+            },
+            dedupe_memory_bytes_max: bytes(self.options.dedupe_memory),
             geoip: self.options.geoip.clone(),
             discovery: !self.options.no_discovery,
             state_retention: self.state_retention.clone(),

@@ -145,6 +145,10 @@ fn size(record: &Record) -> usize {
     record.headers.len() + record.payload.as_ref().map_or(0, bytes::Bytes::len)
 }
 
+/// Stands among `extra.attributes` where `extra.data` is base64. No attribute of an event can have a
+/// name like it: theirs are of `a-z0-9`.
+const ENCODING: &[u8] = b"data_encoding";
+
 /// What of a payload goes to `extra.data` whole.
 enum Data<'a> {
     None,
@@ -182,7 +186,8 @@ fn take<'a>(
         ));
     }
     columns.push_empty();
-    let is_text = form == Form::Unsaid || is_text(fields.content_type.unwrap_or_default());
+    // Text is only what is called so: bytes that happen to be UTF-8 would pass for a JSON string.
+    let is_text = is_text(fields.content_type.unwrap_or_default());
     Ok(match std::str::from_utf8(payload) {
         Ok(text) if is_text => Data::Text(text),
         _ => Data::Binary(payload),
@@ -245,6 +250,7 @@ fn write_extra(out: &mut Vec<u8>, columns: &mut PayloadColumns, fields: &Fields<
         return;
     }
     let is_plain = matches!(data, Data::None | Data::Json(_));
+    let is_packed = matches!(data, Data::Binary(_));
     let data: Option<Cow<'_, [u8]>> = match data {
         Data::None => shadowed.map(Cow::Borrowed),
         Data::Json(raw) => Some(Cow::Borrowed(raw)),
@@ -252,7 +258,8 @@ fn write_extra(out: &mut Vec<u8>, columns: &mut PayloadColumns, fields: &Fields<
         Data::Binary(bytes) => Some(Cow::Owned(string(&BASE64_STANDARD.encode(bytes)))),
     };
     let content_type = fields.content_type.filter(|_| !is_plain).map(|value| (&b"datacontenttype"[..], value));
-    let attributes = attributes(fields.attributes.iter().copied().chain(content_type));
+    let encoding = is_packed.then_some((ENCODING, &b"base64"[..]));
+    let attributes = attributes(fields.attributes.iter().copied().chain(content_type).chain(encoding));
     compose(out, overlay, data.as_deref(), attributes.as_deref());
 }
 

@@ -36,6 +36,6 @@ pub use names::{NameError, column_name, snake_case, table_name};
 pub use payload::{Finished, PayloadColumns, Taken};
 pub use proposal::propose;
 pub use scan::NotJson;
-pub use table::{Additions, Rules, TableSchema, payload_fields};
+pub use table::{Additions, Rules, TableSchema, disagreements, payload_fields};
 pub use tree::{FORMAT_KEY, NAME_KEY, WIDEN_KEY};
 pub use widen::widen_batch;

@@ -146,6 +146,36 @@ impl TableSchema {
     }
 }
 
+/// Where a table has a column of another type than the versions of its type's schema say, as one
+/// sentence each: the column stays, and values that don't fit it go to `extra`. int64 under a schema
+/// that says number is no such place: the column is marked, and can be widened.
+pub fn disagreements(existing: &ArrowSchema, versions: &[Arc<Schema>]) -> Vec<String> {
+    let mut found = Vec::new();
+    for schema in versions {
+        let declared = document::read(&schema.document).fields;
+        disagree(&payload_fields(existing), &declared, "", schema.version, &mut found);
+    }
+    found
+}
+
+fn disagree(stands: &[Field], declared: &[Field], above: &str, version: i32, found: &mut Vec<String>) {
+    for field in declared {
+        let Some(known) = stands.iter().find(|known| known.name == field.name) else { continue };
+        let name = format!("{above}{}", field.name);
+        match (known.kind.fields(), field.kind.fields()) {
+            (Some(stands), Some(declared)) => disagree(stands, declared, &format!("{name}."), version, found),
+            (None, None) if known.kind == field.kind || known.kind.widened().as_ref() == Some(&field.kind) => {}
+            // An earlier version said integer, and the column was widened since.
+            (None, None) if field.kind.widened().as_ref() == Some(&known.kind) => {}
+            _ => found.push(format!(
+                "field {name} is {} in version {version} and {} in the table: values that don't fit go to extra",
+                field.kind.word(),
+                known.kind.word()
+            )),
+        }
+    }
+}
+
 /// The payload columns of a table, which are those that aren't the envelope's.
 pub fn payload_fields(existing: &ArrowSchema) -> Vec<Field> {
     let is_own = |name: &str| columns::envelope().iter().any(|field| field.name() == name);

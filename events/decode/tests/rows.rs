@@ -116,7 +116,7 @@ fn what_is_no_json_is_rejected_and_leaves_the_rows_around_it_whole() {
 fn what_never_claimed_to_be_json_is_kept_whole() {
     let table = discovered(&[r#"{"a":1}"#]);
     type Case = (&'static [(&'static str, &'static str)], &'static [u8], &'static str);
-    let cases: [Case; 5] = [
+    let cases: [Case; 8] = [
         (
             &[("content-type", "text/plain")],
             b"hi \"you\"",
@@ -125,10 +125,22 @@ fn what_never_claimed_to_be_json_is_kept_whole() {
         (
             &[("content-type", "image/png")],
             b"\x89PNG",
-            r#"{"data":"iVBORw==","attributes":{"datacontenttype":"image/png"}}"#,
+            r#"{"data":"iVBORw==","attributes":{"datacontenttype":"image/png","data_encoding":"base64"}}"#,
         ),
-        (&[], b"\xff\xfe", r#"{"data":"//4="}"#),
-        (&[], b"not json", r#"{"data":"not json"}"#),
+        // Whether bytes happen to be UTF-8 makes no difference: else base64 and text look alike.
+        (
+            &[("content-type", "application/octet-stream")],
+            b"iVBORw==",
+            r#"{"data":"aVZCT1J3PT0=","attributes":{"datacontenttype":"application/octet-stream","data_encoding":"base64"}}"#,
+        ),
+        (
+            &[("content-type", "text/plain")],
+            b"caf\xe9",
+            r#"{"data":"Y2Fm6Q==","attributes":{"datacontenttype":"text/plain","data_encoding":"base64"}}"#,
+        ),
+        (&[], b"\xff\xfe", r#"{"data":"//4=","attributes":{"data_encoding":"base64"}}"#),
+        (&[], b"not json", r#"{"data":"bm90IGpzb24=","attributes":{"data_encoding":"base64"}}"#),
+        (&[("content-type", "application/json")], b"\"text\"", r#"{"data":"text"}"#),
         (
             &[("content-type", "application/problem+json; charset=utf-8"), ("ce_mood", "good")],
             b"{\"a\":2,\"b\":3}",

@@ -111,6 +111,25 @@ pub enum Invalid {
 }
 
 impl Invalid {
+    /// The word for it in metrics.
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::Json { .. } => "not_json",
+            Self::Utf8 { .. } => "not_utf8",
+            Self::NotAnObject { .. } => "not_an_object",
+            Self::Missing { .. } => "attribute_missing",
+            Self::Reserved { .. } => "attribute_reserved",
+            Self::Empty { .. }
+            | Self::Twice { .. }
+            | Self::WrongType { .. }
+            | Self::Value { .. }
+            | Self::TooLong { .. }
+            | Self::Name { .. }
+            | Self::TooMany => "attribute_invalid",
+            Self::TwoPayloads | Self::Base64 { .. } | Self::Surrogate | Self::TooDeep { .. } => "data_invalid",
+        }
+    }
+
     pub(super) fn twice(name: &str) -> Self {
         Self::Twice { name: shorten(name) }
     }

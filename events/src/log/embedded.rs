@@ -22,6 +22,7 @@
 mod ends;
 mod journal;
 mod keeper;
+mod meters;
 mod open;
 mod packed;
 mod queue;
@@ -106,6 +107,10 @@ struct Core {
     store: RwLock<Option<Store>>,
     /// Held while open.
     lock: Mutex<Option<std::fs::File>>,
+    /// Why appends fail, while they do.
+    trouble: Mutex<Option<String>>,
+    /// Whether the writer has stopped.
+    ended: tokio::sync::watch::Sender<bool>,
 }
 
 #[derive(Debug)]
@@ -158,6 +163,13 @@ impl EmbeddedLog {
     /// As an append.
     pub async fn enforce_retention(&self) -> Result<u64> {
         self.shared.ask(Chore::Sweep).await?
+    }
+
+    /// Ready once the writer has stopped, by [`Self::close`] or by a panic: nothing is written any more.
+    pub async fn ended(&self) {
+        let mut ended = self.shared.core.ended.subscribe();
+        // It fails only if the sender is gone, which `self` holds.
+        _ = ended.wait_for(|ended| *ended).await;
     }
 
     /// Writes what waits, and closes; what comes after is refused as unavailable.
@@ -281,6 +293,13 @@ impl Log for EmbeddedLog {
     async fn join(&self, group: &str, topics: &[Arc<str>], instance: &str) -> Result<Box<dyn Member>> {
         let count = |topic: &str| self.shared.core.state.read().partition_count(topic);
         LocalMember::join(self.shared.clone(), group, topics, count, instance)
+    }
+
+    fn trouble(&self) -> Option<String> {
+        if self.shared.core.queue.is_closed() {
+            return Some("the log is closed".into());
+        }
+        self.shared.core.trouble.lock().clone()
     }
 
     async fn transactor(&self, id: &str) -> Result<Box<dyn Transactor>> {

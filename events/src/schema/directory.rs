@@ -66,9 +66,12 @@ impl Directory {
         self.good.retain(|file, _| files.iter().any(|(found, _)| found == file));
         for (file, _) in &files {
             match read_file(file) {
-                Ok(schema) => {
-                    self.good.insert(file.clone(), Arc::new(schema));
-                }
+                Ok(schema) => match self.good.get(file).map(|before| compat::refusals(before, &schema)) {
+                    Some(refusals) if !refusals.is_empty() => {
+                        problems.extend(refusals.into_iter().map(|change| rewritten(file, change)));
+                    }
+                    _ => drop(self.good.insert(file.clone(), Arc::new(schema))),
+                },
                 Err(mut found) => {
                     if self.good.contains_key(file) {
                         found
@@ -135,6 +138,15 @@ impl Directory {
         }
         Registry::of(kept)
     }
+}
+
+/// A version that was in use says something else that can't follow it: events came by what it said.
+fn rewritten(file: &Path, change: compat::Change) -> Problem {
+    let rule = format!(
+        "rewritten in place, not compatible with what it said before: {} (that still holds; a change needs a version of its own)",
+        change.what
+    );
+    Problem { file: file.to_owned(), place: change.place, rule }
 }
 
 fn whole(file: &Path, rule: &str) -> Problem {
@@ -257,6 +269,31 @@ mod tests {
 
         fs::remove_dir_all(dir.path().join("t")).unwrap();
         assert_eq!(listed(&directory.reload_if_changed().unwrap().0), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_version_rewritten_in_place_holds_on_to_what_it_said_unless_the_change_is_compatible() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut directory = Directory::new(dir.path());
+        write(dir.path(), "t/1.json", r#"{"properties":{"a":{"type":"integer"}}}"#);
+        directory.reload();
+        write(dir.path(), "t/1.json", r#"{"properties":{"a":{"type":"string"}}}"#);
+        for _ in 0..2 {
+            let (registry, problems) = directory.reload();
+            let [problem] = &problems[..] else { panic!("{problems:?}") };
+            let line = problem.to_string();
+            for word in
+                ["t/1.json: /properties/a/type", "rewritten in place", "integer to string", "version of its own"]
+            {
+                assert!(line.contains(word), "{word}: {line}");
+            }
+            assert_eq!(registry.version("t", 1).unwrap().document["properties"]["a"]["type"], "integer");
+        }
+        let wider = r#"{"properties":{"a":{"type":"integer"},"b":{"type":"string"}}}"#;
+        write(dir.path(), "t/1.json", wider);
+        let (registry, problems) = directory.reload();
+        assert_eq!(problems, []);
+        assert_eq!(registry.version("t", 1).unwrap().document["properties"]["b"]["type"], "string");
     }
 
     #[test]

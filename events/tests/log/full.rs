@@ -25,6 +25,52 @@ async fn below_the_reserve_nothing_is_written() {
     assert_eq!(found.iter().map(|record| record.offset).collect::<Vec<_>>(), [first, second]);
 }
 
+#[tokio::test]
+async fn trouble_is_told_from_the_first_append_that_fails_until_one_would_work() {
+    let dir = tempfile::tempdir().unwrap();
+    let free = Arc::new(AtomicU64::new(u64::MAX));
+    let probe = free.clone();
+    let space = SpaceProbe::new(move |_| Ok(probe.load(Ordering::Relaxed)));
+    let log = open(dir.path(), Config { space, reserve_bytes: 1_000_000, ..Config::default() }, &clock()).await;
+    assert_eq!(log.trouble(), None);
+    free.store(1_000_500, Ordering::Relaxed);
+    assert!(put(&log, &raw(0), vec![b'x'; 1_000]).await.is_err());
+    let trouble = log.trouble().unwrap();
+    assert!(trouble.contains("1000500 bytes are free"), "{trouble}");
+    // A smaller one fits: appends work again.
+    put(&log, &raw(0), "a").await.unwrap();
+    assert_eq!(log.trouble(), None);
+    assert!(put(&log, &raw(0), vec![b'x'; 1_000]).await.is_err());
+    assert!(log.trouble().is_some());
+    // Nobody appends while it says so; it finds out by itself.
+    free.store(u64::MAX, Ordering::Relaxed);
+    while log.trouble().is_some() {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    log.close().await;
+    assert_eq!(log.trouble().as_deref(), Some("the log is closed"));
+}
+
+#[tokio::test]
+async fn a_writer_that_panics_is_noticed_and_nobody_waits_for_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let broken = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let probe = broken.clone();
+    let space = SpaceProbe::new(move |_| {
+        assert!(!probe.load(Ordering::Relaxed), "the probe is broken");
+        Ok(u64::MAX)
+    });
+    let log = open(dir.path(), Config { space, ..Config::default() }, &clock()).await;
+    put(&log, &raw(0), "a").await.unwrap();
+    broken.store(true, Ordering::Relaxed);
+    let lost = put(&log, &raw(0), "b").await;
+    assert!(matches!(lost, Err(Error::InDoubt(_))), "{lost:?}");
+    log.ended().await;
+    let after = put(&log, &raw(0), "c").await;
+    assert!(matches!(after, Err(Error::Unavailable(_))), "{after:?}");
+    assert_eq!(log.trouble().as_deref(), Some("the log is closed"));
+}
+
 /// The limit on the size of a file fails a write in the middle, as a full disk does.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "the child of the test below"]

@@ -92,7 +92,7 @@ async fn faults_have_the_status_that_they_mean() {
         (sql("{\"query\": \"SELECT 1\"}"), 400, "the body must be"),
         (sql("{"), 400, "the body must be"),
         (sql(&long), 400, "bytes; the limit is 65536"),
-        (sql(&"x".repeat(1_000_000)), 413, "length limit"),
+        (sql(&"x".repeat(1_000_000)), 413, "longer than this path takes"),
         (sql("{\"sql\": \"SELECT * FROM chat_messages\"}"), 404, "near: \\\"chat_message\\\""),
         ((post("/v1/sql", "analyst").header("content-type", "image/png"), "x".into()), 415, "image/png"),
         ((post("/v1/sql", "analyst").header("accept", "image/png"), "SELECT 1".into()), 406, "image/png"),
@@ -103,6 +103,9 @@ async fn faults_have_the_status_that_they_mean() {
         ((get("/v1/reports/first_blood?nope=1", "analyst"), String::new()), 400, "no parameter \\\"nope\\\""),
         ((get("/v1/reports/first_blood?min_games=x", "analyst"), String::new()), 400, "must be a whole number"),
         ((get("/v1/reports/first_blood", "analyst"), String::new()), 404, "no table \\\"lol_"),
+        ((get("/v1/reports/%ff", "analyst"), String::new()), 400, "no UTF-8"),
+        ((get("/v1/reports/first_blood?%ff=1", "analyst"), String::new()), 400, "no parameter"),
+        ((post("/v1/reports/first_blood", "analyst"), "[1]".into()), 400, "an object of parameters"),
         ((get("/v1/audit", "game"), String::new()), 403, "scope"),
     ] {
         let (found, headers, answer) = call(&router, request, body).await;

@@ -6,3 +6,4 @@ mod http;
 mod limits;
 mod personal;
 pub(crate) mod support;
+mod wrong;

@@ -5,7 +5,6 @@ use crate::cli::Cli;
 use axum::body::Body;
 use axum::http::Request;
 use clap::{CommandFactory as _, FromArgMatches as _};
-use events::log::Log as _;
 use events::{ManualClock, Stream, TopicPartition};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -161,4 +160,34 @@ async fn state_is_kept_for_the_longer_window_that_a_later_schema_brings() {
     }
     assert!(started.iter().any(|start| *start > 0), "state is not kept for ever");
     up.stop().await;
+}
+
+async fn only_a_log(dir: &Path) -> Parts {
+    let log = EmbeddedLog::open(dir, embedded::Config::default(), Arc::new(events::SystemClock)).unwrap();
+    let flusher =
+        Flusher { log: Arc::new(log.clone()), streams: events::SharedStreams::default(), ingest: None, sinks: None };
+    let (_, further) = unbounded_channel();
+    Parts { tasks: JoinSet::new(), further, stop: CancellationToken::new(), log, ingest: None, flusher }
+}
+
+#[tokio::test]
+async fn any_end_of_a_part_is_a_fault_that_says_which_and_why() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut parts = only_a_log(dir.path()).await;
+    let stop = parts.stop.clone();
+    parts.spawn(Part::new("log", keep_retention(parts.log.clone(), stop)));
+    parts.spawn(Part::new("sinks", async { Err::<(), _>("no such store") }));
+    assert_eq!(parts.fault().await, "sinks stopped: no such store");
+    parts.spawn(Part::new("queries", async { Ok::<_, String>(()) }));
+    assert_eq!(parts.fault().await, "queries stopped without being told to");
+    parts.spawn(Part::new("processors", async { panicking().await }));
+    assert_eq!(parts.fault().await, "a part panicked: the table is on its head");
+    // The log's writer is a thread of its own.
+    parts.log.close().await;
+    assert_eq!(parts.fault().await, "log stopped: its writer has stopped; what was acknowledged is on disk");
+}
+
+async fn panicking() -> Result<(), String> {
+    tokio::task::yield_now().await;
+    panic!("the table is on its {}", "head");
 }

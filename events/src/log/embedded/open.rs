@@ -81,6 +81,8 @@ pub(super) fn open(dir: &Path, config: Config, clock: Arc<dyn Clock>) -> Result<
         state: RwLock::new(state),
         store: RwLock::new(Some(store)),
         lock: Mutex::new(Some(lock)),
+        trouble: Mutex::new(None),
+        ended: tokio::sync::watch::Sender::new(false),
     });
     let writer = Writer::new(core.clone(), file).map_err(failed)?;
     let thread = std::thread::Builder::new().name("log-writer".into()).spawn(move || writer.run()).map_err(failed)?;

@@ -152,6 +152,16 @@ impl Queue {
         if group.is_empty() { Next::Nothing } else { Next::Group(group) }
     }
 
+    /// Bytes that wait.
+    pub(super) fn bytes(&self) -> usize {
+        self.waiting.lock().bytes
+    }
+
+    /// Whether nothing is let in any more.
+    pub(super) fn is_closed(&self) -> bool {
+        self.waiting.lock().closed
+    }
+
     /// Lets nothing in any more; what waits is still done.
     pub(super) fn close(&self) {
         self.waiting.lock().closed = true;

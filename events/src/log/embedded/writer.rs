@@ -8,6 +8,7 @@
 use super::Core;
 use super::ends::EndsFile;
 use super::keeper::{self, Keeper, RESERVE};
+use super::meters::Meters;
 use super::packed::Chunk;
 use super::queue::{Chore, Move, Next, Piece, Work};
 use super::retention;
@@ -20,7 +21,7 @@ use bytes::Bytes;
 use fjall::PersistMode;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 /// How long the writer waits for work at once.
@@ -42,18 +43,23 @@ struct Growth {
 pub(super) struct Writer {
     core: Arc<Core>,
     keeper: Keeper,
+    meters: Meters,
+    /// Bytes of the works that were refused last, while appends fail.
+    refused_bytes: u64,
+    looked: Instant,
 }
 
 impl Drop for Writer {
     fn drop(&mut self) {
         self.core.queue.abandon();
+        self.core.ended.send_replace(true);
     }
 }
 
 impl Writer {
     pub(super) fn new(core: Arc<Core>, file: EndsFile) -> std::io::Result<Self> {
         let keeper = Keeper::start(core.clone(), file)?;
-        Ok(Self { core, keeper })
+        Ok(Self { core, keeper, meters: Meters::new(), refused_bytes: 0, looked: Instant::now() })
     }
 
     /// Works until the queue is closed and empty.
@@ -65,6 +71,11 @@ impl Writer {
                 Next::Nothing => {}
                 Next::Closed => break,
             }
+            if self.looked.elapsed() >= WAIT {
+                self.look_again();
+                self.looked = Instant::now();
+            }
+            self.meters.look(&self.core);
         }
         let synced =
             self.core.store.read().as_ref().is_some_and(|store| store.db.persist(PersistMode::SyncAll).is_ok());
@@ -98,10 +109,15 @@ impl Writer {
     }
 
     fn write(&mut self, works: Vec<Work>, mode: PersistMode) {
+        let began = Instant::now();
+        let asked = works.len();
         let works = self.let_in(works);
+        let all_let_in = works.len() == asked;
         if works.is_empty() {
             return;
         }
+        let bytes = bytes(&works);
+        let records = works.iter().flat_map(|work| &work.pieces).map(|piece| u64::from(piece.count)).sum();
         let mut growths = BTreeMap::new();
         let mut moves = Vec::new();
         let mut answers: Vec<(oneshot::Sender<_>, Vec<Appended>)> = Vec::with_capacity(works.len());
@@ -111,6 +127,12 @@ impl Writer {
             moves.extend(work.moves);
         }
         let outcome = self.reserve(&growths).and_then(|()| self.store(growths, &moves, mode));
+        self.meters.commit(began, records, bytes, outcome.is_ok());
+        match &outcome {
+            Ok(()) if all_let_in => self.works_again(),
+            Ok(()) => {}
+            Err(error) => self.troubled(error, bytes),
+        }
         drop(moves.into_iter().map(|Move { admission, .. }| admission).collect::<Vec<_>>());
         for (answer, placed) in answers {
             drop(answer.send(outcome.clone().map(|()| placed)));
@@ -120,14 +142,15 @@ impl Writer {
     /// Refuses what there is no room for. Steps and positions may use three quarters of the reserve,
     /// and pass the size limit: they are how what fills the log gets read, and can go.
     fn let_in(&mut self, works: Vec<Work>) -> Vec<Work> {
-        let bytes = |works: &[Work]| works.iter().map(Work::bytes).sum::<usize>() as u64;
         let reserve = self.core.config.reserve_bytes;
+        let asked = bytes(&works);
         if let Err(error) = self.opened() {
+            self.troubled(&error, asked);
             refuse(works, &error);
             return Vec::new();
         }
-        let asked = bytes(&works);
         let Err(error) = self.room(asked, reserve).and_then(|()| self.below_limit(asked)) else { return works };
+        self.troubled(&error, asked);
         let (steps, plain): (Vec<_>, Vec<_>) = works.into_iter().partition(|work| work.moves.is_some());
         refuse(plain, &error);
         if let Err(error) = self.room(bytes(&steps), reserve / 4) {
@@ -135,6 +158,37 @@ impl Writer {
             return Vec::new();
         }
         steps
+    }
+
+    /// From now on appends fail, for this reason.
+    fn troubled(&mut self, error: &Error, bytes: u64) {
+        self.refused_bytes = bytes;
+        let mut trouble = self.core.trouble.lock();
+        if trouble.is_none() {
+            tracing::warn!(%error, "appends to the log fail");
+        }
+        *trouble = Some(error.to_string());
+    }
+
+    fn works_again(&self) {
+        if self.core.trouble.lock().take().is_some() {
+            tracing::info!("appends to the log work again");
+        }
+    }
+
+    /// While appends fail, whether one like the last would work by now: nobody may send another
+    /// before this says so.
+    fn look_again(&mut self) {
+        if self.core.trouble.lock().is_none() {
+            return;
+        }
+        let bytes = self.refused_bytes;
+        let room = self.opened().and_then(|()| self.room(bytes, self.core.config.reserve_bytes));
+        let room = room.and_then(|()| self.below_limit(bytes));
+        match room.and_then(|()| self.keeper.now().map_err(|error| io_error("trying to write", &error))) {
+            Ok(()) => self.works_again(),
+            Err(error) => self.troubled(&error, bytes),
+        }
     }
 
     fn opened(&mut self) -> Result<()> {
@@ -358,6 +412,10 @@ impl Writer {
         state.streams.insert(spec.stream.clone(), stored);
         Ok(info)
     }
+}
+
+fn bytes(works: &[Work]) -> u64 {
+    works.iter().map(Work::bytes).sum::<usize>() as u64
 }
 
 /// Answers works of which nothing was written.
