@@ -16,6 +16,7 @@
 //! | `schemas` | 1, then 1.5, then `apply`; a version rewritten in place |
 //! | `streams` | a stream that a schema brings, and a player forgotten in all of them |
 //! | `readers` | tables opened by readers that aren't ours |
+//! | `sabotage` | rows and records taken or doubled behind its back: the audit names each |
 //! | `tidy` | rules of style that a machine can check |
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests stand outside of them")]
@@ -28,6 +29,7 @@ mod kills;
 mod limits;
 mod modes;
 mod readers;
+mod sabotage;
 mod schemas;
 mod send;
 mod stops;

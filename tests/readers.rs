@@ -2,16 +2,20 @@
 
 use crate::support::{Home, KILLFEED, repository, text};
 use serde_json::Value;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-#[tokio::test]
-async fn other_readers_count_the_same_rows() {
-    // target/debug/killfeed -> target/reader-venv, which `make test` fills.
+/// Python with readers and writers that aren't ours: target/debug/killfeed -> target/reader-venv, which
+/// `make test` fills.
+pub(crate) fn python() -> PathBuf {
     let target = Path::new(KILLFEED).ancestors().nth(2).unwrap();
     let python = target.join("reader-venv/bin/python");
     assert!(python.exists(), "{} is missing: run `make reader`", python.display());
+    python
+}
 
+#[tokio::test]
+async fn other_readers_count_the_same_rows() {
     let home = Home::new();
     let server = home.up(&[]);
     let sent =
@@ -20,7 +24,7 @@ async fn other_readers_count_the_same_rows() {
     server.flush().await;
 
     let script = repository().join("tests/readers/count.py");
-    let counted = Command::new(python).arg(script).arg(home.tables()).output().unwrap();
+    let counted = Command::new(python()).arg(script).arg(home.tables()).output().unwrap();
     assert!(counted.status.success(), "{}", text(&counted));
     let counted: Value = serde_json::from_slice(&counted.stdout).unwrap();
     let counted = counted.as_object().unwrap();

@@ -36,8 +36,12 @@ impl Home {
 
     /// `killfeed up`, not started yet.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
+        self.command_of("up", args)
+    }
+
+    fn command_of(&self, role: &str, args: &[&str]) -> Command {
         let mut command = Command::new(KILLFEED);
-        command.args(["up", "--listen", "127.0.0.1:0"]);
+        command.args([role, "--listen", "127.0.0.1:0"]);
         for (option, value) in [("--flush-interval", "500ms"), ("--partitions", "4")] {
             if !args.contains(&option) {
                 command.args([option, value]);
@@ -51,7 +55,12 @@ impl Home {
 
     /// A server that is up; panics with what it said if it doesn't come up.
     pub(crate) fn up(&self, args: &[&str]) -> Server {
-        let mut child = self.command(args).spawn().unwrap();
+        self.role("up", args)
+    }
+
+    /// The same for one of the roles.
+    pub(crate) fn role(&self, role: &str, args: &[&str]) -> Server {
+        let mut child = self.command_of(role, args).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let url = lines
             .by_ref()

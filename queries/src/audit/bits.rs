@@ -29,6 +29,11 @@ impl Bits {
         is_new
     }
 
+    /// Whether it has this offset.
+    pub(crate) fn contains(&self, offset: i64) -> bool {
+        self.count(offset, offset.saturating_add(1)) == 1
+    }
+
     /// How many there are.
     pub(crate) const fn len(&self) -> u64 {
         self.count

@@ -35,6 +35,13 @@ pub(crate) struct Positioned {
     pub(crate) unsunk: Option<Offset>,
 }
 
+impl Positioned {
+    /// Everything from raw offsets below it has been read and has arrived.
+    pub(crate) fn arrived(&self) -> Offset {
+        self.raw.unwrap_or(0).min(self.unsunk.unwrap_or(Offset::MAX))
+    }
+}
+
 pub(crate) type Positions = BTreeMap<Key, Positioned>;
 
 /// What is known of one partition.
@@ -155,10 +162,7 @@ fn account(key: Key, positions: Option<Positioned>, entries: Entries, removed: V
         of_topic.map(|flush| flush.to).max().unwrap_or(0)
     };
     let (bound, clean, dead) = match &positions {
-        Some(positions) => {
-            let bound = positions.raw.unwrap_or(0).min(positions.unsunk.unwrap_or(Offset::MAX));
-            (bound, positions.clean.unwrap_or(0), positions.dead.unwrap_or(0))
-        }
+        Some(positions) => (positions.arrived(), positions.clean.unwrap_or(0), positions.dead.unwrap_or(0)),
         None => (Offset::MAX, end_of(".clean"), end_of(".dead")),
     };
     let ends = entries.processed.iter().map(|step| step.to);

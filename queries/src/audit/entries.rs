@@ -1,19 +1,27 @@
 //! The ledger as a whole: the table `killfeed_ledger`, whose column `detail` holds each entry as it
-//! was written, and what sinks have not carried there yet.
+//! was written, and what sinks have not carried there yet. What the topics still hold of it is held
+//! against the table.
 
 use super::Books;
-use super::cut::{Key, Positions};
+use super::bits::Bits;
+use super::cut::{Key, Positioned, Positions};
 use crate::{Engine, Result};
 use datafusion::arrow::array::AsArray;
 use datafusion::arrow::compute::cast;
-use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::datatypes::{DataType, Int32Type, Int64Type};
 use events::TopicPartition;
 use events::dead::Reason;
 use events::ledger::{Count, Entry};
 use events::log::{Log, Offset, ReadLimit, Record};
 use futures::StreamExt;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use tables::LEDGER;
+
+/// Entries of one partition from which on neighbours are merged.
+const MERGE_FROM: usize = 16_384;
+/// Raw offsets that a merged step may span: what a sentence about missing rows names at the most.
+const MERGED_OFFSETS_MAX: Offset = 1 << 16;
 
 /// A step of a processor.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,7 +69,8 @@ pub(crate) struct Expired {
     pub(crate) records: u64,
 }
 
-/// All entries of one partition of one incarnation.
+/// All entries of one partition of one incarnation. Where there are many, neighbours that apply whole
+/// stand as one: memory grows with the offsets' span by [`MERGED_OFFSETS_MAX`], not with the steps.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Entries {
     pub(crate) acknowledged: u64,
@@ -69,38 +78,109 @@ pub(crate) struct Entries {
     pub(crate) sunk: Vec<Sunk>,
     pub(crate) removed: Vec<Removed>,
     pub(crate) expired: Vec<Expired>,
+    /// Entries from which on it is worth a look what can be merged.
+    pub(crate) merge_at: usize,
+}
+
+impl Entries {
+    fn take(&mut self, count: Count, bounds: Bounds) {
+        match count {
+            Count::Ingest { acknowledged, .. } => self.acknowledged += acknowledged,
+            Count::Process { from, to, accepted, clean, duplicates, dead, .. } => {
+                self.processed.push(Processed { from, to, accepted, clean, duplicates, dead, found: 0 });
+            }
+            Count::Sink { topic, from, to, rows, .. } => self.sunk.push(Sunk { topic, from, to, rows }),
+            Count::Removal { removal, table, rows, .. } => self.removed.push(Removed { removal, table, rows }),
+            Count::Expired { topic, from, to, records } => self.expired.push(Expired { topic, from, to, records }),
+        }
+        if self.processed.len() + self.sunk.len() >= self.merge_at.max(MERGE_FROM) {
+            self.merge(bounds);
+            self.merge_at = 2 * (self.processed.len() + self.sunk.len());
+        }
+    }
+
+    /// Makes one of neighbours whose counts apply whole. Gaps and overlaps stay as they are.
+    fn merge(&mut self, bounds: Bounds) {
+        self.sort();
+        self.processed.dedup_by(|next, step| {
+            let joins = step.to == next.from && next.to <= bounds.raw && next.to - step.from <= MERGED_OFFSETS_MAX;
+            if joins {
+                step.to = next.to;
+                step.accepted += next.accepted;
+                step.clean += next.clean;
+                step.duplicates += next.duplicates;
+                add(&mut step.dead, std::mem::take(&mut next.dead));
+            }
+            joins
+        });
+        self.sunk.dedup_by(|next, flush| {
+            let bound = if flush.topic.ends_with(".dead") { bounds.dead } else { bounds.clean };
+            let joins = flush.topic == next.topic && flush.to == next.from && next.to <= bound;
+            if joins {
+                flush.to = next.to;
+                add(&mut flush.rows, std::mem::take(&mut next.rows));
+            }
+            joins
+        });
+    }
+
+    fn sort(&mut self) {
+        self.processed.sort_by_key(|step| (step.from, step.to));
+        self.sunk.sort_by(|a, b| (&a.topic, a.from, a.to).cmp(&(&b.topic, b.from, b.to)));
+    }
+}
+
+fn add<K: Ord>(sums: &mut BTreeMap<K, u64>, more: BTreeMap<K, u64>) {
+    for (key, count) in more {
+        *sums.entry(key).or_default() += count;
+    }
+}
+
+/// Below these positions the counts of entries apply whole, wherever the cut will be.
+#[derive(Debug, Clone, Copy)]
+struct Bounds {
+    raw: Offset,
+    clean: Offset,
+    dead: Offset,
+}
+
+impl Bounds {
+    /// Of an incarnation whose topics are gone: all of it.
+    const WHOLE: Self = Self { raw: Offset::MAX, clean: Offset::MAX, dead: Offset::MAX };
+
+    fn of(positions: Option<&Positioned>) -> Self {
+        positions.map_or(Self::WHOLE, |positions| Self {
+            raw: positions.arrived(),
+            clean: positions.clean.unwrap_or(0),
+            dead: positions.dead.unwrap_or(0),
+        })
+    }
 }
 
 /// The whole ledger.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     pub(crate) partitions: BTreeMap<Key, Entries>,
-    /// Records and rows that are no entries, a sentence each.
+    /// What is wrong with the ledger itself, a sentence each.
     pub(crate) problems: Vec<String>,
-    seen: HashSet<String>,
+    /// Ids of entries that may have been appended twice: those that no transaction carries.
+    seen: HashSet<u128>,
 }
 
 impl Ledger {
     /// Takes an entry in, once.
-    pub(crate) fn add(&mut self, entry: Entry) {
-        if !self.seen.insert(entry.id) {
+    fn add(&mut self, entry: Entry, positions: &Positions) {
+        let in_a_step = matches!(entry.count, Count::Process { .. } | Count::Sink { .. });
+        if !in_a_step && !self.seen.insert(short(&entry.id)) {
             return;
         }
         let key = Key { stream: entry.stream, partition: entry.partition, incarnation: entry.incarnation };
-        let entries = self.partitions.entry(key).or_default();
-        match entry.count {
-            Count::Ingest { acknowledged, .. } => entries.acknowledged += acknowledged,
-            Count::Process { from, to, accepted, clean, duplicates, dead, .. } => {
-                entries.processed.push(Processed { from, to, accepted, clean, duplicates, dead, found: 0 });
-            }
-            Count::Sink { topic, from, to, rows, .. } => entries.sunk.push(Sunk { topic, from, to, rows }),
-            Count::Removal { removal, table, rows, .. } => entries.removed.push(Removed { removal, table, rows }),
-            Count::Expired { topic, from, to, records } => entries.expired.push(Expired { topic, from, to, records }),
-        }
+        let bounds = Bounds::of(positions.get(&key));
+        self.partitions.entry(key).or_default().take(entry.count, bounds);
     }
 
-    /// Puts removals to the stream whose rows they took: they are written by whoever keeps the tables,
-    /// who may serve another stream.
+    /// Puts removals to the stream whose rows they took: those of an incarnation that is gone are
+    /// written by whoever keeps the tables, who may not know whose it was.
     fn unite(&mut self, positions: &Positions) {
         let mut streams: BTreeMap<String, String> = BTreeMap::new();
         let counting = self.partitions.iter().filter(|(_, entries)| !entries.processed.is_empty()).map(|(key, _)| key);
@@ -115,51 +195,120 @@ impl Ledger {
             united.sunk.extend(entries.sunk);
             united.removed.extend(entries.removed);
             united.expired.extend(entries.expired);
-        }
-    }
-
-    fn sort(&mut self) {
-        for entries in self.partitions.values_mut() {
-            entries.processed.sort_by_key(|step| (step.from, step.to));
-            entries.sunk.sort_by(|a, b| (&a.topic, a.from, a.to).cmp(&(&b.topic, b.from, b.to)));
+            united.sort();
         }
     }
 }
 
-/// Reads the table, then the topics from where the table ends, which `positions` said before.
+/// An id in 16 bytes: most are hexadecimal, the others are hashed.
+fn short(id: &str) -> u128 {
+    u128::from_str_radix(id, 16).unwrap_or_else(|_| {
+        let half = |salt: u8| {
+            let mut hasher = DefaultHasher::new();
+            (salt, id).hash(&mut hasher);
+            u128::from(hasher.finish())
+        };
+        (half(0) << 64) | half(1)
+    })
+}
+
+/// Which offsets of the ledger topics the table holds, by incarnation and partition.
+#[derive(Debug, Default)]
+struct Carried {
+    offsets: HashMap<(String, i32), Bits>,
+    /// Ids of entries that stand at or past the sinks' position: the topic tells of them, too.
+    late: HashSet<u128>,
+    /// The first row that stands twice, and how many do.
+    doubled: Option<(String, u64)>,
+}
+
+impl Carried {
+    /// Takes note of an offset; false if it was there before.
+    fn hold(&mut self, place: (String, i32), offset: Offset) -> bool {
+        let named = || format!("offset {offset} of partition {}, incarnation {},", place.1, place.0);
+        if self.offsets.get(&place).is_some_and(|held| held.contains(offset)) {
+            self.doubled.get_or_insert_with(|| (named(), 0)).1 += 1;
+            return false;
+        }
+        self.offsets.entry(place).or_default().insert(offset)
+    }
+}
+
+/// Reads the table, then the topics. From the sinks' positions on, which `positions` said before, the
+/// topics' entries count; below them each must stand in the table.
 pub(crate) async fn read(engine: &Engine, books: &Books, positions: &Positions) -> Result<Ledger> {
     let mut ledger = Ledger::default();
-    let context = engine.session();
-    if let Some(snapshot) = engine.snapshot(LEDGER, &context).await? {
-        let failed = |error| engine.failed(&error);
-        let frame = context.read_table(snapshot.whole()).and_then(|frame| frame.select_columns(&["detail"]));
-        let mut batches = frame.map_err(failed)?.execute_stream().await.map_err(failed)?;
-        while let Some(batch) = batches.next().await {
-            let batch = batch.map_err(failed)?;
-            let texts = cast(batch.column(0), &DataType::Utf8).map_err(|error| failed(error.into()))?;
-            for text in texts.as_string::<i32>() {
-                match Entry::from_payload(text.unwrap_or_default().as_bytes()) {
-                    Ok(entry) => ledger.add(entry),
-                    Err(error) => ledger.problems.push(format!("table {LEDGER} has a row that is no entry: {error}")),
-                }
-            }
-        }
-    }
+    let carried = read_table(engine, positions, &mut ledger).await?;
     for (key, partition) in positions.iter() {
         let topic = TopicPartition::new(format!("{}.ledger", key.stream), key.partition);
-        each(books.log.as_ref(), &topic, partition.ledger, |record| {
-            let payload = record.payload.as_deref().unwrap_or_default();
-            match Entry::from_payload(payload) {
-                Ok(entry) => ledger.add(entry),
+        let offsets = carried.offsets.get(&(key.incarnation.clone(), key.partition));
+        let position = partition.ledger.unwrap_or(0);
+        let mut missing: Option<(Offset, u64)> = None;
+        each(books.log.as_ref(), &topic, None, |record| {
+            if record.offset < position {
+                if !offsets.is_some_and(|offsets| offsets.contains(record.offset)) {
+                    missing.get_or_insert((record.offset, 0)).1 += 1;
+                }
+                return true;
+            }
+            match Entry::from_payload(record.payload.as_deref().unwrap_or_default()) {
+                Ok(entry) if carried.late.contains(&short(&entry.id)) => {}
+                Ok(entry) => ledger.add(entry, positions),
                 Err(error) => ledger.problems.push(format!("record {} of {topic} is no entry: {error}", record.offset)),
             }
             true
         })
         .await?;
+        if let Some((first, rows)) = missing {
+            ledger.problems.push(format!(
+                "{key}: {rows} entries are missing in table {LEDGER}: offset {first} of {topic} is the first"
+            ));
+        }
     }
     ledger.unite(positions);
-    ledger.sort();
     Ok(ledger)
+}
+
+async fn read_table(engine: &Engine, positions: &Positions, ledger: &mut Ledger) -> Result<Carried> {
+    let mut carried = Carried::default();
+    let context = engine.session();
+    let Some(snapshot) = engine.snapshot(LEDGER, &context).await? else { return Ok(carried) };
+    let failed = |error| engine.failed(&error);
+    let columns = ["detail", "_incarnation", "_partition", "_offset"];
+    let frame = context.read_table(snapshot.whole()).and_then(|frame| frame.select_columns(&columns));
+    let mut batches = frame.map_err(failed)?.execute_stream().await.map_err(failed)?;
+    let reached = |(incarnation, partition): &(String, i32)| {
+        let known = positions.iter().find(|(key, _)| key.incarnation == *incarnation && key.partition == *partition);
+        known.map_or(Offset::MAX, |(_, positioned)| positioned.ledger.unwrap_or(0))
+    };
+    while let Some(batch) = batches.next().await {
+        let batch = batch.map_err(failed)?;
+        let column = |place: usize, to: &DataType| cast(batch.column(place), to).map_err(|error| failed(error.into()));
+        let (details, incarnations) = (column(0, &DataType::Utf8)?, column(1, &DataType::Utf8)?);
+        let (partitions, offsets) = (column(2, &DataType::Int32)?, column(3, &DataType::Int64)?);
+        let (partitions, offsets) = (partitions.as_primitive::<Int32Type>(), offsets.as_primitive::<Int64Type>());
+        for row in 0..batch.num_rows() {
+            let entry = match Entry::from_payload(details.as_string::<i32>().value(row).as_bytes()) {
+                Ok(entry) => entry,
+                Err(error) => {
+                    ledger.problems.push(format!("table {LEDGER} has a row that is no entry: {error}"));
+                    continue;
+                }
+            };
+            let place = (incarnations.as_string::<i32>().value(row).to_owned(), partitions.value(row));
+            let offset = offsets.value(row);
+            if offset >= reached(&place) {
+                carried.late.insert(short(&entry.id));
+            }
+            if carried.hold(place, offset) {
+                ledger.add(entry, positions);
+            }
+        }
+    }
+    if let Some((first, rows)) = &carried.doubled {
+        ledger.problems.push(format!("{rows} entries stand twice in table {LEDGER}: {first} is the first"));
+    }
+    Ok(carried)
 }
 
 /// Hands each readable record from `position` on to `take`, until it says `false`.
@@ -184,5 +333,54 @@ pub(crate) async fn each(
             return Ok(());
         }
         position = batch.next;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn step(number: i64) -> Count {
+        let dead = [(Reason::Conflict, 1)].into();
+        Count::Process {
+            from: number * 10,
+            to: number * 10 + 10,
+            accepted: 9,
+            clean: 7,
+            duplicates: 1,
+            dead,
+            redriven: 0,
+        }
+    }
+
+    #[test]
+    fn many_entries_are_few_in_memory_and_say_the_same() {
+        const STEPS: i64 = 200_000;
+        let bounds = Bounds { raw: STEPS * 10 - 15, clean: STEPS, dead: 0 };
+        let mut entries = Entries::default();
+        // Not in order: neither is what a scan gives.
+        for number in (0..STEPS).map(|number| (number * 7_919) % STEPS).filter(|number| *number != 77_777) {
+            entries.take(step(number), bounds);
+            let sink = Count::Sink {
+                topic: "events.clean".into(),
+                from: number,
+                to: number + 1,
+                records: 1,
+                rows: [("chat".to_owned(), 1)].into(),
+            };
+            entries.take(sink, bounds);
+            assert!(entries.processed.len() + entries.sunk.len() < 2 * 200_000 / 2, "it grows with the entries");
+        }
+        entries.merge(bounds);
+        assert!(entries.processed.len() < 100, "{}", entries.processed.len());
+        assert_eq!(entries.sunk.len(), 2, "a gap stays a gap");
+        let sum = |of: fn(&Processed) -> u64| entries.processed.iter().map(of).sum::<u64>();
+        let steps = STEPS.unsigned_abs() - 1;
+        assert_eq!((sum(|step| step.accepted), sum(|step| step.duplicates)), (9 * steps, steps));
+        assert_eq!(sum(Processed::rows), 8 * steps);
+        let gaps: Vec<_> = entries.processed.windows(2).filter(|two| two[0].to != two[1].from).collect();
+        assert_eq!((gaps.len(), gaps[0][0].to, gaps[0][1].from), (1, 777_770, 777_780));
+        let last = entries.processed.last().unwrap();
+        assert_eq!(last.to - last.from, 10, "what may lie past the cut stays apart");
     }
 }

@@ -95,6 +95,8 @@ struct World {
     fights: Vec<Value>,
     letters: Vec<Value>,
     removals: Vec<(&'static str, &'static str)>,
+    /// Rows of the ledger, from its first on, that are written again.
+    doubled: usize,
 }
 
 fn entry(id: &str, count: Count) -> Entry {
@@ -156,6 +158,7 @@ impl World {
                 letter(8, 0, json!({"reason": "conflict"})),
             ],
             removals: Vec::new(),
+            doubled: 0,
         }
     }
 
@@ -182,6 +185,9 @@ impl World {
         fixture.append("fight", &schema, &self.fights).await;
         fixture.append("dead_letters", &dead_schema(), &self.letters).await;
         ledger(&fixture, &self.carried).await;
+        if self.doubled > 0 {
+            ledger(&fixture, &self.carried[..self.doubled]).await;
+        }
         for (table, removal) in self.removals {
             fixture.txn(table, &tables::removal_app_id(removal)).await;
         }
@@ -278,7 +284,7 @@ async fn an_older_incarnation_stays_in_the_books() {
 #[tokio::test(flavor = "multi_thread")]
 async fn each_wrong_is_found_and_named() {
     type Damage = fn(&mut World);
-    let cases: [(&str, Damage, &[&str]); 20] = [
+    let cases: [(&str, Damage, &[&str]); 22] = [
         (
             "a row deleted",
             |world| drop(world.chat.remove(1)),
@@ -355,6 +361,19 @@ async fn each_wrong_is_found_and_named() {
             "an entry of the sink",
             |world| world.without("s1"),
             &["leave out offsets 0 to 4 of events.clean", "sinks counted 1 rows into table chat, it has 3"],
+        ),
+        (
+            "an entry that the topic still has",
+            |world| {
+                world.log.commit(SINK_GROUP, "events.ledger", 6);
+                world.log.add("events.ledger", 5, None, "ingest's");
+            },
+            &["1 entries are missing in table killfeed_ledger: offset 5 of events.ledger/0 is the first"],
+        ),
+        (
+            "a row of the ledger doubled",
+            |world| world.doubled = 1,
+            &["1 entries stand twice in table killfeed_ledger: offset 0 of partition 0, incarnation inc, is the first"],
         ),
         (
             "entries that overlap",
