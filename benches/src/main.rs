@@ -11,6 +11,7 @@ mod bare;
 mod child;
 mod cpu;
 mod decoding;
+mod filled;
 mod http;
 mod pipeline;
 mod processing;
@@ -18,6 +19,7 @@ mod records;
 mod samples;
 mod sinking;
 mod table;
+mod visibility;
 
 use clap::{Parser, Subcommand};
 
@@ -49,6 +51,12 @@ enum What {
     Ingest,
     /// Everything in one process, from HTTP to committed rows.
     Pipeline,
+    /// From 202 to SELECT, at two flush intervals, without and under load.
+    Visibility {
+        /// Events/s of the load.
+        #[arg(long, default_value_t = 10_000)]
+        load: u64,
+    },
     /// The limit that `ingest` is held against; started by it as a process of its own.
     #[command(hide = true)]
     BareServer {
@@ -68,13 +76,15 @@ fn main() -> anyhow::Result<()> {
         Some(What::Sink) => sinking::run(),
         Some(What::Ingest) => http::run(&killfeed()?, seconds),
         Some(What::Pipeline) => pipeline::run(&killfeed()?),
+        Some(What::Visibility { load }) => visibility::run(&killfeed()?, load),
         Some(What::BareServer { dir }) => bare::serve(&dir),
         None => {
             decoding::run()?;
             processing::run()?;
             sinking::run()?;
             http::run(&killfeed()?, seconds)?;
-            pipeline::run(&killfeed()?)
+            pipeline::run(&killfeed()?)?;
+            visibility::run(&killfeed()?, 10_000)
         }
     }
 }

@@ -2,10 +2,9 @@
 //! embedded log, beside a bare copy from log to log.
 
 use crate::table::{Row, print};
-use crate::{cpu, records, samples};
+use crate::{cpu, filled, records, samples};
 use anyhow::Context;
-use events::log::embedded::{Config as LogConfig, EmbeddedLog};
-use events::log::{Append, Batch, Durability, Log, Poll, ReadLimit, Record, Step, StreamSpec};
+use events::log::{Append, Batch, Log, Poll, ReadLimit, Record, Step};
 use events::schema::{DEDUPE_WINDOW_DEFAULT, SharedRegistry};
 use events::streams::{PROCESSOR_GROUP, Stream};
 use events::{SystemClock, TopicPartition};
@@ -26,7 +25,7 @@ const LIVE: usize = 10_000_000;
 /// Events of the pure step; their payloads have some 200 B, the whole event 0.3 KB and more.
 const PURE: usize = 1_500_000;
 /// Events of the loop.
-const LOOPED: usize = 600_000;
+const LOOPED: u64 = 600_000;
 /// Events in one batch.
 const BATCH: usize = 4_096;
 /// Payload of an event of 0.3 KB, beside its attributes.
@@ -65,7 +64,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
 fn pure(dir: &Path, cold: bool) -> anyhow::Result<f64> {
     let geoip = dir.join("generated.mmdb");
     if !geoip.exists() {
-        generator::write_geoip(&geoip)?;
+        gamegen::write_geoip(&geoip)?;
     }
     let mut random = samples::random();
     let budget = Budget::new(4 << 30);
@@ -127,27 +126,16 @@ fn pure(dir: &Path, cold: bool) -> anyhow::Result<f64> {
 /// One topic partition full of raw events on an embedded log, carried to clean.
 async fn looped(bare: bool) -> anyhow::Result<f64> {
     let dir = tempfile::tempdir()?;
-    let log = EmbeddedLog::open(dir.path().join("log"), LogConfig::default(), Arc::new(SystemClock))?;
-    let stream = Stream::new("events").map_err(anyhow::Error::msg)?;
-    let day = Duration::from_secs(86_400);
-    let spec = StreamSpec { stream: stream.clone(), partitions: 1, retention: day * 7, state_retention: day * 14 };
-    log.create_stream(&spec).await?;
-    let raw = TopicPartition::new(stream.raw(), 0);
     let mut random = samples::random();
-    for first in (0..LOOPED as u64).step_by(BATCH) {
-        let records = (first..first + BATCH as u64).map(|id| records::raw(&mut random, id, PAYLOAD_BYTES)).collect();
-        for done in log.append(vec![Append { to: raw.clone(), records }], Durability::All).await {
-            done?;
-        }
-    }
+    let record = |id| records::raw(&mut random, id, PAYLOAD_BYTES);
+    let (log, stream, raw) = filled::log(dir.path(), Stream::raw, LOOPED, record).await?;
     let end = log.ends(&raw).await?.last_stable;
-    let log: Arc<dyn Log> = Arc::new(log);
     let cpu_start = cpu_time::ProcessTime::now();
     if bare {
         copy(&log, &raw, &stream, end).await?;
     } else {
         let mut config = processors::Config::new(stream, "bench", dir.path().join("scratch"));
-        config.state_retention = (day * 14).into();
+        config.state_retention = Duration::from_secs(14 * 86_400).into();
         let shutdown = CancellationToken::new();
         let running = tokio::spawn(processors::run(
             config,

@@ -2,11 +2,10 @@
 //! the same records, without log, transactions, ledger or table.
 
 use crate::table::{Row, print};
-use crate::{cpu, records, samples};
+use crate::{cpu, filled, records, samples};
 use anyhow::Context;
 use decode::{Decoder, Discovery, TableSchema};
-use events::log::embedded::{Config as LogConfig, EmbeddedLog};
-use events::log::{Append, Durability, Log, ReadLimit, StreamSpec};
+use events::log::{Log, ReadLimit};
 use events::schema::SharedRegistry;
 use events::streams::{SINK_GROUP, Stream};
 use events::{SystemClock, TopicPartition};
@@ -30,7 +29,9 @@ pub(crate) fn run() -> anyhow::Result<()> {
     for payload_bytes in [284, 4_096] {
         let dir = tempfile::tempdir()?;
         let count = PAYLOAD_BYTES / payload_bytes / BATCH * BATCH;
-        let (log, clean) = runtime.block_on(filled(dir.path(), count, payload_bytes))?;
+        let mut random = samples::random();
+        let record = |id| records::clean(&mut random, id as i64, payload_bytes);
+        let (log, _, clean) = runtime.block_on(filled::log(dir.path(), Stream::clean, count as u64, record))?;
         let (bytes, limit) = cpu::time(|| runtime.block_on(bare(&log, &clean, dir.path())))?;
         let cpu_start = cpu_time::ProcessTime::now();
         runtime.block_on(sink(&log, &clean, dir.path()))?;
@@ -44,23 +45,6 @@ pub(crate) fn run() -> anyhow::Result<()> {
     }
     print("Clean to committed Parquet", "events per CPU-second", &rows);
     Ok(())
-}
-
-async fn filled(dir: &Path, count: usize, payload_bytes: usize) -> anyhow::Result<(Arc<dyn Log>, TopicPartition)> {
-    let log = EmbeddedLog::open(dir.join("log"), LogConfig::default(), Arc::new(SystemClock))?;
-    let stream = Stream::new("events").map_err(anyhow::Error::msg)?;
-    let day = Duration::from_secs(86_400);
-    let spec = StreamSpec { stream: stream.clone(), partitions: 1, retention: day * 7, state_retention: day * 14 };
-    log.create_stream(&spec).await?;
-    let clean = TopicPartition::new(stream.clean(), 0);
-    let mut random = samples::random();
-    for first in (0..count as i64).step_by(BATCH) {
-        let records = (first..first + BATCH as i64).map(|id| records::clean(&mut random, id, payload_bytes)).collect();
-        for done in log.append(vec![Append { to: clean.clone(), records }], Durability::All).await {
-            done?;
-        }
-    }
-    Ok((Arc::new(log), clean))
 }
 
 /// Reads, decodes, writes one Parquet file.

@@ -18,11 +18,11 @@
 //! | [`write_geoip`] | a MaxMind database of the players' address ranges |
 //!
 //! ```
-//! let mut games = generator::Generator::new(generator::Options { games: 2, ..Default::default() })?;
+//! let mut games = gamegen::Generator::new(gamegen::Options { games: 2, ..Default::default() })?;
 //! let lines: Vec<Vec<u8>> = games.by_ref().collect();
 //! let truth = games.truth();
 //! assert_eq!(lines.len() as u64, truth.tables.values().sum::<u64>());
-//! # Ok::<(), generator::Error>(())
+//! # Ok::<(), gamegen::Error>(())
 //! ```
 //!
 //! The same options give the same bytes: all randomness comes from the seed, all times from

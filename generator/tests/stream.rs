@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
-use generator::{Error, Generator, Options, write_geoip};
+use gamegen::{Error, Generator, Options, write_geoip};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 

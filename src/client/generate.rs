@@ -5,7 +5,7 @@ use super::http::Server;
 use super::send;
 use crate::cli::Generate;
 use crate::exit::Failure;
-use generator::{Generator, Options};
+use gamegen::{Generator, Options};
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
@@ -23,7 +23,7 @@ pub(crate) async fn run(command: Generate) -> Result<(), Failure> {
     };
     let mut games = Generator::new(options).map_err(Failure::usage)?;
     if let Some(file) = &command.geoip_out {
-        generator::write_geoip(file).map_err(Failure::usage)?;
+        gamegen::write_geoip(file).map_err(Failure::usage)?;
     }
     match (&command.url, &command.out) {
         (Some(url), _) => {
