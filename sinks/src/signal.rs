@@ -2,7 +2,7 @@
 
 use parking_lot::Mutex;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// Asks a sink to bring what is readable now to the tables without waiting for its interval. When
 /// it has, the group's committed positions say so. Clones share it.
@@ -21,23 +21,40 @@ impl FlushSignal {
     }
 }
 
-/// How a sink is: well, or what keeps it from delivering. Clones share it.
+/// How a sink is: well, or what keeps it from delivering, and how much it holds. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub struct Health(Arc<Mutex<Option<String>>>);
+pub struct Health(Arc<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    trouble: Mutex<Option<String>>,
+    held_bytes: AtomicUsize,
+}
 
 impl Health {
     /// What keeps the sink from delivering, if anything does.
     pub fn trouble(&self) -> Option<String> {
-        self.0.lock().clone()
+        self.0.trouble.lock().clone()
     }
 
     /// Whether it delivers.
     pub fn is_well(&self) -> bool {
-        self.0.lock().is_none()
+        self.0.trouble.lock().is_none()
+    }
+
+    /// Bytes of records that it holds: those of the flush at work and those of the next.
+    pub fn held_bytes(&self) -> usize {
+        self.0.held_bytes.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn hold(&self, bytes: usize) {
+        #[expect(clippy::cast_precision_loss, reason = "for a gauge")]
+        metrics::gauge!("killfeed_sink_held_bytes").set(bytes as f64);
+        self.0.held_bytes.store(bytes, Ordering::SeqCst);
     }
 
     pub(crate) fn set(&self, trouble: Option<String>) {
         metrics::gauge!("killfeed_sink_well").set(if trouble.is_none() { 1.0 } else { 0.0 });
-        *self.0.lock() = trouble;
+        *self.0.trouble.lock() = trouble;
     }
 }

@@ -19,6 +19,8 @@ use tokio_util::sync::CancellationToken;
 
 /// How long a poll waits: the delay at which a request or a finished flush is seen.
 const POLL: Duration = Duration::from_millis(50);
+/// How often it is said how far the sink is behind.
+const LAG_INTERVAL: Duration = Duration::from_secs(1);
 /// The part of the flush interval that is spent gathering: half. The other half is for the flush before,
 /// if it is still at work, and for the commit, so that a row is there when the interval has passed.
 const GATHER_SHARE: u32 = 2;
@@ -77,11 +79,20 @@ struct Worker {
 #[derive(Debug)]
 struct Gathered {
     kind: Kind,
+    /// Committed.
+    settled: Offset,
     /// Committed, or about to be by the flush at work.
     from: Offset,
     next: Offset,
     records: Vec<Record>,
     bytes: usize,
+}
+
+impl Gathered {
+    /// Nothing yet, from a position on.
+    fn at(kind: Kind, from: Offset) -> Self {
+        Self { kind, settled: from, from, next: from, records: Vec::new(), bytes: 0 }
+    }
 }
 
 /// One membership, from joining to leaving.
@@ -93,6 +104,10 @@ struct Session<'a> {
     gathered: BTreeMap<TopicPartition, Gathered>,
     since: Option<Instant>,
     flying: Option<JoinHandle<Result<(), Error>>>,
+    /// Bytes of the records of the flush at work.
+    flying_bytes: usize,
+    /// When it was last said how far behind this is.
+    measured: Option<Instant>,
     paused: bool,
     asked: u64,
     /// Positions that a request waits for.
@@ -113,6 +128,8 @@ impl Worker {
             gathered: BTreeMap::new(),
             since: None,
             flying: None,
+            flying_bytes: 0,
+            measured: None,
             paused: false,
             asked: 0,
             wanted: BTreeMap::new(),
@@ -153,6 +170,7 @@ impl Session<'_> {
                 self.start();
             }
             self.press();
+            self.measure().await;
         }
         self.drain().await
     }
@@ -178,7 +196,7 @@ impl Session<'_> {
             let from = recover::position(self.worker.log.as_ref(), &self.worker.store, &self.info, &of, kind).await?;
             self.member.seek(&of, from)?;
             tracing::debug!(%of, from, "sink reads");
-            self.gathered.insert(of, Gathered { kind, from, next: from, records: Vec::new(), bytes: 0 });
+            self.gathered.insert(of, Gathered::at(kind, from));
         }
         if self.paused {
             self.paused = false;
@@ -201,13 +219,14 @@ impl Session<'_> {
         let Some(flying) = self.flying.take() else { return Ok(()) };
         flying.abort();
         let _ = flying.await;
+        self.flying_bytes = 0;
         self.slot = Arc::default();
         let kept: Vec<TopicPartition> = self.gathered.keys().cloned().collect();
         for of in kept {
             let kind = self.worker.kind(&of.topic);
             let from = recover::position(self.worker.log.as_ref(), &self.worker.store, &self.info, &of, kind).await?;
             self.member.seek(&of, from)?;
-            self.gathered.insert(of, Gathered { kind, from, next: from, records: Vec::new(), bytes: 0 });
+            self.gathered.insert(of, Gathered::at(kind, from));
         }
         self.since = None;
         Ok(())
@@ -230,14 +249,25 @@ impl Session<'_> {
     async fn land(&mut self) -> Result<(), Error> {
         let Some(flying) = self.flying.take_if(|flying| flying.is_finished()) else { return Ok(()) };
         flying.await??;
+        self.flying_bytes = 0;
+        self.gathered.values_mut().for_each(|of| of.settled = of.from);
+        self.measured = None;
+        Ok(())
+    }
+
+    /// Says how far behind the tables are, also while no flush comes to its end.
+    async fn measure(&mut self) {
+        if self.measured.is_some_and(|at| at.elapsed() < LAG_INTERVAL) {
+            return;
+        }
+        self.measured = Some(Instant::now());
         for (of, gathered) in &self.gathered {
             if let Ok(ends) = self.worker.log.ends(of).await {
                 #[expect(clippy::cast_precision_loss, reason = "an upper bound, for a gauge")]
-                let lag = (ends.last_stable - gathered.from).max(0) as f64;
+                let lag = (ends.last_stable - gathered.settled).max(0) as f64;
                 metrics::gauge!("killfeed_sink_lag_records", "topic" => of.topic.to_string(), "partition" => of.partition.to_string()).set(lag);
             }
         }
-        Ok(())
     }
 
     /// Takes note of a request: what is readable now is wanted in the tables.
@@ -267,6 +297,7 @@ impl Session<'_> {
     /// Starts a flush of all that is gathered.
     fn start(&mut self) {
         self.since = None;
+        self.flying_bytes = self.bytes();
         let mut parts = Vec::new();
         for (of, gathered) in self.gathered.iter_mut().filter(|(_, of)| of.next > of.from) {
             parts.push(Part {
@@ -316,8 +347,8 @@ impl Session<'_> {
             self.paused = false;
             self.resume();
         }
-        #[expect(clippy::cast_precision_loss, reason = "for a gauge")]
-        metrics::gauge!("killfeed_sink_gathered_bytes").set(self.bytes() as f64);
+        config.health.hold(self.bytes() + self.flying_bytes);
+        metrics::gauge!("killfeed_sink_paused").set(if self.paused { 1.0 } else { 0.0 });
     }
 
     fn resume(&mut self) {

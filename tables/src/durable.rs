@@ -5,6 +5,7 @@
 //! beside its destination, syncs the file, links it, and syncs the directories on the way.
 
 use async_trait::async_trait;
+use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
@@ -14,6 +15,7 @@ use object_store::{
 };
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path as FsPath, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -21,12 +23,40 @@ const NAME: &str = "DurableFileSystem";
 
 /// See the module.
 #[derive(Debug)]
-pub(crate) struct DurableFileSystem(LocalFileSystem);
+pub(crate) struct DurableFileSystem(LocalFileSystem, Root);
 
 impl DurableFileSystem {
-    /// Rooted at `/`.
-    pub(crate) fn new() -> Self {
-        Self(LocalFileSystem::new())
+    /// Rooted at `/`; works as long as the directory `root` is the one that it is now.
+    ///
+    /// # Errors
+    /// If there is no such directory.
+    pub(crate) fn new(root: &FsPath) -> std::io::Result<Self> {
+        Ok(Self(LocalFileSystem::new(), Root { path: root.to_owned(), id: Root::id(root)? }))
+    }
+}
+
+/// The directory that everything lies in. One that was moved away or unmounted must neither be made
+/// anew nor taken for an empty store: commits would go on there from a version that nobody has.
+#[derive(Debug)]
+struct Root {
+    path: PathBuf,
+    id: (u64, u64),
+}
+
+impl Root {
+    fn id(path: &FsPath) -> std::io::Result<(u64, u64)> {
+        let meta = std::fs::metadata(path)?;
+        Ok((meta.dev(), meta.ino()))
+    }
+
+    fn check(&self) -> Result<()> {
+        let path = self.path.display();
+        let detail = match Self::id(&self.path) {
+            Ok(id) if id == self.id => return Ok(()),
+            Ok(_) => format!("{path} is another directory than the one that was opened: put that one back"),
+            Err(error) => format!("{path} is gone: {error}; put it back"),
+        };
+        Err(generic(std::io::Error::other(detail)))
     }
 }
 
@@ -42,6 +72,7 @@ impl ObjectStore for DurableFileSystem {
         if matches!(opts.mode, PutMode::Update(_)) || !opts.attributes.is_empty() {
             return self.0.put_opts(location, payload, opts).await;
         }
+        self.1.check()?;
         let path = self.0.path_to_filesystem(location)?;
         let create = matches!(opts.mode, PutMode::Create);
         let location = location.to_string();
@@ -57,11 +88,13 @@ impl ObjectStore for DurableFileSystem {
     }
 
     async fn put_multipart_opts(&self, location: &Path, opts: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
+        self.1.check()?;
         let path = self.0.path_to_filesystem(location)?;
         Ok(Box::new(Upload { inner: self.0.put_multipart_opts(location, opts).await?, path }))
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        self.1.check()?;
         self.0.get_opts(location, options).await
     }
 
@@ -74,14 +107,21 @@ impl ObjectStore for DurableFileSystem {
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.0.list(prefix)
+        match self.1.check() {
+            Ok(()) => self.0.list(prefix),
+            Err(error) => futures::stream::once(async { Err(error) }).boxed(),
+        }
     }
 
     fn list_with_offset(&self, prefix: Option<&Path>, offset: &Path) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.0.list_with_offset(prefix, offset)
+        match self.1.check() {
+            Ok(()) => self.0.list_with_offset(prefix, offset),
+            Err(error) => futures::stream::once(async { Err(error) }).boxed(),
+        }
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        self.1.check()?;
         self.0.list_with_delimiter(prefix).await
     }
 
@@ -183,7 +223,7 @@ mod tests {
     #[tokio::test]
     async fn puts_whole_files_and_leaves_nothing_beside_them() {
         let directory = tempfile::tempdir().unwrap();
-        let store = DurableFileSystem::new();
+        let store = DurableFileSystem::new(directory.path()).unwrap();
         let path = Path::from_filesystem_path(directory.path()).unwrap().join("a").join("b").join("c");
         store.put_opts(&path, "first".into(), PutMode::Create.into()).await.unwrap();
         let again = store.put_opts(&path, "second".into(), PutMode::Create.into()).await;
@@ -193,5 +233,32 @@ mod tests {
         assert_eq!(store.get(&path).await.unwrap().bytes().await.unwrap(), "third");
         let left: Vec<_> = std::fs::read_dir(directory.path().join("a/b")).unwrap().collect();
         assert_eq!(left.len(), 1, "{left:?}");
+    }
+    #[tokio::test]
+    async fn a_root_that_was_moved_away_is_waited_for_and_never_made_anew() {
+        let home = tempfile::tempdir().unwrap();
+        let (root, away) = (home.path().join("tables"), home.path().join("away"));
+        std::fs::create_dir(&root).unwrap();
+        let store = DurableFileSystem::new(&root).unwrap();
+        let path = Path::from_filesystem_path(&root).unwrap().join("a").join("b");
+        store.put(&path, "before".into()).await.unwrap();
+        std::fs::rename(&root, &away).unwrap();
+        let gone = store.put(&path, "gone".into()).await.unwrap_err();
+        assert!(gone.to_string().contains("is gone"), "{gone}");
+        assert!(!root.exists(), "a new one would hide the old one");
+        std::fs::create_dir(&root).unwrap();
+        for answer in [
+            store.put(&path, "other".into()).await.map(drop),
+            store.get(&path).await.map(drop),
+            store.list_with_delimiter(None).await.map(drop),
+            futures::TryStreamExt::try_collect::<Vec<_>>(store.list(None)).await.map(drop),
+        ] {
+            let other = answer.unwrap_err();
+            assert!(other.to_string().contains("another directory"), "{other}");
+        }
+        std::fs::remove_dir(&root).unwrap();
+        std::fs::rename(&away, &root).unwrap();
+        assert_eq!(store.get(&path).await.unwrap().bytes().await.unwrap(), "before");
+        store.put(&path, "after".into()).await.unwrap();
     }
 }

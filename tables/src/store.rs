@@ -51,7 +51,8 @@ impl Store {
             "file" => {
                 let path = url.to_file_path().map_err(|()| refuse("is no path on this machine".into()))?;
                 std::fs::create_dir_all(&path).map_err(|error| refuse(error.to_string()))?;
-                Self::with_object_store(Arc::new(DurableFileSystem::new()), url)
+                let files = DurableFileSystem::new(&path).map_err(|error| refuse(error.to_string()))?;
+                Self::with_object_store(Arc::new(files), url)
             }
             "memory" => Self::with_object_store(Arc::new(object_store::memory::InMemory::new()), url),
             scheme => Err(refuse(format!("scheme {scheme} is none of file, memory"))),

@@ -1,6 +1,7 @@
 //! Sinks on a log and a store in memory, in which things go wrong by a seed.
 
 mod once;
+mod outage;
 mod rearranging;
 mod suite;
 
