@@ -11,7 +11,7 @@ READER := $(TARGET)/reader-venv
 SECONDS ?= 300
 SEED ?= 1
 
-.PHONY: help demo test lint bench chaos real reader
+.PHONY: help demo test lint bench chaos real reader kafka
 
 help: ## This list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 10
@@ -19,7 +19,7 @@ help: ## This list
 demo: ## Start killfeed, play fifty games, print every report and the audit
 	@deploy/dev/demo
 
-test: reader ## All tests; the ten slowest parts at the end
+test: reader kafka ## All tests; the ten slowest parts at the end
 	@$(CARGO) test --workspace 2>&1 | deploy/dev/slowest
 
 lint: ## Format, clippy without a warning; the checks of tests/tidy.rs run with the tests
@@ -40,6 +40,10 @@ real: ## Send the real data in DATA twice, and check the answers
 	@DATA="$(DATA)" deploy/dev/real
 
 reader: $(READER)/ready
+
+# The log's tests run on a real one. Fetched once, and kept beside what cargo builds.
+kafka:
+	@KAFKA_HOME=$(TARGET)/kafka deploy/dev/kafka/fetch >/dev/null
 
 # A reader of Delta tables that isn't ours. `ready` is made last, so that a broken download is tried again.
 $(READER)/ready: tests/readers/requirements.txt

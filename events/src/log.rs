@@ -5,9 +5,9 @@
 //!
 //! **Append.** If an append with [`Durability::All`] returns, the records are as durable as the
 //! implementation can make them: fsynced by the embedded log, on all in-sync replicas with Kafka.
-//! The records of one call for one partition stand next to each other, in the order given, or not
-//! at all. An append that failed with [`Error::InDoubt`] may or may not stand; with any other error
-//! it doesn't.
+//! The records of one call for one partition stand in the order given; what one process appends stands
+//! next to each other. An append that failed with [`Error::InDoubt`] may or may not stand, and with
+//! Kafka it may stand in part; with any other error it doesn't stand.
 //!
 //! **Offsets** of a partition strictly increase in append order and are never given twice, not even
 //! after the tail was lost. Gaps are allowed (Kafka's transaction markers take offsets, a crash may
@@ -30,7 +30,7 @@
 //! **Transactions.** A [`Step`] appends records to several partitions and moves a group's positions,
 //! all or nothing. Opening a [`Transactor`] with an id in use fences the older one: from then on
 //! each of its commits fails with [`Error::Fenced`]. So does a step that carries the
-//! [`Generation`] of a group that has moved on.
+//! [`Generation`] of a group that has moved on: at the latest when the member was told so.
 //!
 //! **Groups.** Each partition of a group's topics belongs to one member. Partition p of every topic
 //! that the group reads goes to the same member. Members of one group may read other topics each, none
@@ -40,15 +40,16 @@
 //! from where.
 //!
 //! **Time.** A record's time is its append time in ms, given by the log; within a partition it never
-//! goes back.
+//! goes back (with Kafka: as far as the clocks of its nodes agree).
 //!
 //! **Retention** deletes by age, whole records from the start on, but never what a group that has
 //! positions there has not read, nor what is younger than the topic's retention. At a size limit what
 //! every group has read goes first, however young; with only unread data left, appends fail with
 //! [`Error::Full`]: room is never made by dropping the unread. Steps and positions are still let in,
-//! since they are how the unread gets read.
+//! since they are how the unread gets read. Kafka's retention is its own, by age alone: what it deleted
+//! unread is found as [`Error::OutOfRange`].
 
-mod checks;
+pub mod checks;
 pub mod conformance;
 pub mod embedded;
 mod groups;
@@ -67,6 +68,8 @@ pub const RECORD_BYTES_MAX: usize = 1 << 20;
 
 /// An offset or a position: 0 or more.
 pub type Offset = i64;
+/// Stands for an offset that nobody learned, see [`Appended`].
+pub const NO_OFFSET: Offset = -1;
 
 /// A record as it is handed to the log.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -130,15 +133,16 @@ pub struct Append {
 /// Where an append landed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Appended {
-    /// Offset of its first record.
+    /// Offset of its first record; [`NO_OFFSET`] where [`Durability::None`] leaves nobody to learn it.
     pub first: Offset,
-    /// Offset of its last record.
+    /// Offset of its last record; the same.
     pub last: Offset,
-    /// Append time, ms since the epoch.
+    /// Append time, ms since the epoch; 0 where the offsets are unknown.
     pub time_ms: i64,
 }
 
-/// What an append waits for. Only `All` is called acknowledged.
+/// What an append waits for. Only `All` is called acknowledged. Appends of different durabilities keep no
+/// order among each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Durability {
@@ -330,7 +334,8 @@ pub trait Log: Send + Sync + std::fmt::Debug + 'static {
     /// The bounds of a partition.
     async fn ends(&self, of: &TopicPartition) -> Result<Ends>;
 
-    /// The first offset whose record was appended at `time_ms` or later; `end` if there is none.
+    /// The first offset whose record was appended at `time_ms` or later, or a smaller one with no record
+    /// between; `end` if there is none.
     async fn offset_at(&self, of: &TopicPartition, time_ms: i64) -> Result<Offset>;
 
     /// The position that the group has committed for a partition; `None` if never.

@@ -3,7 +3,11 @@
 use super::{Append, Error, NewRecord, RECORD_BYTES_MAX, Result, StreamInfo, StreamSpec};
 use crate::streams::TopicPartition;
 
-pub(crate) fn records(append: &Append) -> Result<()> {
+/// Refuses an append without records, or with one that is too long.
+///
+/// # Errors
+/// [`Error::Refused`], with the number and the limit.
+pub fn records(append: &Append) -> Result<()> {
     if append.records.is_empty() {
         return Err(Error::Refused(format!("an append to {} holds no record", append.to)));
     }
@@ -17,7 +21,11 @@ pub(crate) fn records(append: &Append) -> Result<()> {
     Ok(())
 }
 
-pub(crate) fn spec(spec: &StreamSpec) -> Result<()> {
+/// Refuses a stream without partitions.
+///
+/// # Errors
+/// [`Error::Refused`].
+pub fn spec(spec: &StreamSpec) -> Result<()> {
     if spec.partitions < 1 {
         return Err(Error::Refused(format!(
             "stream {} was to have {} partitions, and needs at least 1",
@@ -27,7 +35,11 @@ pub(crate) fn spec(spec: &StreamSpec) -> Result<()> {
     Ok(())
 }
 
-pub(crate) fn same(spec: &StreamSpec, found: &StreamInfo) -> Result<()> {
+/// Refuses a stream that was made with another number of partitions.
+///
+/// # Errors
+/// [`Error::Refused`], with both numbers.
+pub fn same(spec: &StreamSpec, found: &StreamInfo) -> Result<()> {
     if spec.partitions != found.partitions {
         return Err(Error::Refused(format!(
             "stream {} has {} partitions, and {} were asked for: the number is fixed for a generation of the stream",
@@ -37,10 +49,12 @@ pub(crate) fn same(spec: &StreamSpec, found: &StreamInfo) -> Result<()> {
     Ok(())
 }
 
-pub(crate) fn unknown(of: &TopicPartition) -> Error {
+/// The error for a partition that isn't there.
+pub fn unknown(of: &TopicPartition) -> Error {
     Error::Refused(format!("there is no partition {of}"))
 }
 
-pub(crate) fn unknown_topic(topic: &str) -> Error {
+/// The error for a topic that isn't there.
+pub fn unknown_topic(topic: &str) -> Error {
     Error::Refused(format!("there is no topic {topic}"))
 }

@@ -111,9 +111,21 @@ async fn positions_belong_to_the_generation(factory: Factory<'_>) {
     assert!(matches!(foreign, Err(Error::Fenced(_))), "a partition it doesn't own: {foreign:?}");
 
     let second = bench.join(&[bench.stream.raw()], "second").await;
+    let Poll::Revoked(_) = told(&mut *first).await else { panic!("the first is told to give up") };
     let late = first.commit(&[(from.clone(), 8)]).await;
     assert!(matches!(late, Err(Error::Fenced(_))), "the group has moved on: {late:?}");
     assert_eq!(bench.log.committed("readers", &from).await.unwrap(), Some(7));
+    drop(second);
+}
+
+pub(super) async fn whoever_joins_ends_the_generation(factory: Factory<'_>) {
+    let bench = Bench::new(factory).await;
+    let from = bench.raw(1);
+    let mut first = bench.join(&[bench.stream.raw()], "first").await;
+    assigned(&mut *first).await;
+    let second = bench.join(&[bench.stream.raw()], "second").await;
+    let late = first.commit(&[(from.clone(), 8)]).await;
+    assert!(matches!(late, Err(Error::Fenced(_))), "the group has moved on, told or not: {late:?}");
     drop(second);
 }
 

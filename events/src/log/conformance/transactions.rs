@@ -82,6 +82,7 @@ async fn an_older_generation_is_fenced(factory: Factory<'_>) {
     assert!(matches!(outcome, Err(Error::Fenced(_))), "a position that isn't the member's: {outcome:?}");
 
     let second = bench.join(&[bench.stream.raw()], "second").await;
+    let Poll::Revoked(_) = told(&mut *first).await else { panic!("the first is told to give up") };
     let mut transactor = bench.log.transactor("t").await.unwrap();
     let late = step(vec![append(&bench.clean(0), &["late"])], &[(bench.raw(0), 1)], generation);
     let outcome: Result<()> = transactor.commit(late).await;

@@ -1,0 +1,82 @@
+//! What errors of the client mean for callers: try again, in doubt, fenced, or wrong as asked.
+
+use events::log::Error;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+
+/// An error of a call that writes nothing.
+pub(crate) fn asking(what: &str, error: &KafkaError) -> Error {
+    let text = format!("{what}: {error}");
+    match error.rdkafka_error_code() {
+        Some(code) if is_refusal(code) => Error::Refused(text),
+        Some(code) if is_fencing(code) => Error::Fenced(text),
+        _ => Error::Unavailable(text),
+    }
+}
+
+/// An error of a record that was handed to a producer: whether nothing was written for certain.
+pub(crate) fn writing(what: &str, error: &KafkaError) -> Error {
+    let text = format!("{what}: {error}");
+    match error.rdkafka_error_code() {
+        Some(code) if is_refusal(code) => Error::Refused(text),
+        Some(Code::QueueFull | Code::PurgeQueue | Code::NotEnoughReplicas) => Error::Unavailable(text),
+        _ => Error::InDoubt(text),
+    }
+}
+
+/// Wrong as asked, and stays so.
+pub(crate) const fn is_refusal(code: Code) -> bool {
+    matches!(
+        code,
+        Code::UnknownTopic
+            | Code::UnknownPartition
+            | Code::UnknownTopicOrPartition
+            | Code::InvalidTopic
+            | Code::MessageSizeTooLarge
+            | Code::InvalidRecord
+            | Code::PolicyViolation
+            | Code::TopicAuthorizationFailed
+            | Code::GroupAuthorizationFailed
+            | Code::ClusterAuthorizationFailed
+            | Code::TransactionalIdAuthorizationFailed
+    )
+}
+
+/// Somebody else owns the partition or the transactional id.
+pub(crate) const fn is_fencing(code: Code) -> bool {
+    matches!(
+        code,
+        Code::Fenced
+            | Code::ProducerFenced
+            | Code::InvalidProducerEpoch
+            | Code::FencedInstanceId
+            | Code::IllegalGeneration
+            | Code::UnknownMemberId
+            | Code::RebalanceInProgress
+            | Code::AssignmentLost
+    )
+}
+
+/// A topic or partition that isn't there (any longer).
+pub(crate) const fn is_unknown(code: Code) -> bool {
+    matches!(code, Code::UnknownTopic | Code::UnknownPartition | Code::UnknownTopicOrPartition)
+}
+
+/// Log lines and errors of a client go where all others go.
+macro_rules! report_to_tracing {
+    () => {
+        fn log(&self, level: rdkafka::config::RDKafkaLogLevel, facility: &str, message: &str) {
+            use rdkafka::config::RDKafkaLogLevel as Level;
+            match level {
+                Level::Emerg | Level::Alert | Level::Critical | Level::Error | Level::Warning => {
+                    tracing::warn!(target: "kafka", facility, "{message}");
+                }
+                _ => tracing::debug!(target: "kafka", facility, "{message}"),
+            }
+        }
+
+        fn error(&self, error: rdkafka::error::KafkaError, reason: &str) {
+            tracing::debug!(target: "kafka", %error, "{reason}");
+        }
+    };
+}
+pub(crate) use report_to_tracing;

@@ -1,0 +1,276 @@
+//! Reads without a group, bounds, and committed positions: what recovery, audit and flush ask for.
+//!
+//! A reader is a consumer that is given one partition and a position. It is kept for a while after a
+//! read, since most reads go on where the last one ended and find their records fetched already.
+
+use crate::config::Config;
+use crate::error::{asking, report_to_tracing};
+use crate::names::Names;
+use crate::record;
+use events::TopicPartition;
+use events::headers::HeadersBuilder;
+use events::log::{Batch, Ends, Error, Offset, ReadLimit, Result};
+use parking_lot::Mutex;
+use rdkafka::ClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::metadata::Metadata;
+use rdkafka::topic_partition_list::Offset as KafkaOffset;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Readers that are kept.
+const IDLE_MAX: usize = 4;
+/// How long an idle reader is kept.
+const IDLE_TIME: Duration = Duration::from_secs(5);
+/// The wait of one look for messages.
+const SLICE: Duration = Duration::from_millis(50);
+
+/// A consumer without callbacks of its own.
+#[derive(Debug)]
+pub(crate) struct Quiet;
+
+impl ClientContext for Quiet {
+    report_to_tracing!();
+}
+
+impl ConsumerContext for Quiet {}
+
+pub(crate) type Consumer = BaseConsumer<Quiet>;
+
+/// All that asks without a group. Every call blocks.
+pub(crate) struct Readers {
+    config: Config,
+    names: Names,
+    idle: Mutex<Vec<Reader>>,
+    /// Sees the last stable offset as the end.
+    committed: Consumer,
+    /// Sees the high watermark as the end.
+    uncommitted: Consumer,
+    /// For each group one that asks for its positions.
+    groups: Mutex<HashMap<String, Arc<Consumer>>>,
+}
+
+struct Reader {
+    consumer: Consumer,
+    at: Option<(TopicPartition, Offset)>,
+    used: Instant,
+}
+
+impl Readers {
+    pub(crate) fn new(config: Config, names: Names) -> Result<Self> {
+        let asker = |isolation| make(config.asker(&names.there("killfeed-ask"), isolation));
+        Ok(Self {
+            committed: asker("read_committed")?,
+            uncommitted: asker("read_uncommitted")?,
+            idle: Mutex::default(),
+            groups: Mutex::default(),
+            config,
+            names,
+        })
+    }
+
+    /// What the cluster says of a topic.
+    pub(crate) fn metadata(&self, topic: &str) -> Result<Metadata> {
+        let found = self.committed.fetch_metadata(Some(&self.names.there(topic)), self.config.request_timeout);
+        found.map_err(|error| asking(&format!("metadata of {topic}"), &error))
+    }
+
+    /// The bounds of a partition.
+    pub(crate) fn ends(&self, of: &TopicPartition) -> Result<Ends> {
+        let topic = self.names.there(&of.topic);
+        let ask = |consumer: &Consumer| {
+            let found = consumer.fetch_watermarks(&topic, of.partition, self.config.request_timeout);
+            found.map_err(|error| asking(&format!("bounds of {of}"), &error))
+        };
+        let (start, last_stable) = ask(&self.committed)?;
+        // Asked for second, so that it is the larger one.
+        let (_, end) = ask(&self.uncommitted)?;
+        Ok(Ends { start, last_stable, end: end.max(last_stable) })
+    }
+
+    /// The first offset appended at `time_ms` or later, if there is one below the last stable offset.
+    pub(crate) fn offset_at(&self, of: &TopicPartition, time_ms: i64) -> Result<Option<Offset>> {
+        let what = |error: KafkaError| asking(&format!("offset of {of} by time"), &error);
+        let list = self.names.list([(of, KafkaOffset::Offset(time_ms.max(0)))]).map_err(what)?;
+        let found = self.committed.offsets_for_times(list, self.config.request_timeout).map_err(what)?;
+        let found = found.elements().first().map(|of| of.error().map(|()| of.offset())).transpose().map_err(what)?;
+        Ok(found.and_then(|offset| match offset {
+            KafkaOffset::Offset(offset) => Some(offset),
+            _ => None,
+        }))
+    }
+
+    /// The position that a group has committed, once no transaction that would move it is open.
+    pub(crate) fn position(&self, group: &str, of: &TopicPartition) -> Result<Option<Offset>> {
+        let what = |error: KafkaError| asking(&format!("position of {group} in {of}"), &error);
+        let consumer = {
+            let mut groups = self.groups.lock();
+            match groups.get(group) {
+                Some(consumer) => consumer.clone(),
+                None => {
+                    let made = Arc::new(make(self.config.asker(&self.names.there(group), "read_committed"))?);
+                    groups.entry(group.to_owned()).or_insert(made).clone()
+                }
+            }
+        };
+        let list = self.names.list([(of, KafkaOffset::Invalid)]).map_err(what)?;
+        let found = consumer.committed_offsets(list, self.config.request_timeout).map_err(what)?;
+        let found = found.elements().first().map(|of| of.error().map(|()| of.offset())).transpose().map_err(what)?;
+        Ok(found.and_then(|offset| match offset {
+            KafkaOffset::Offset(offset) => Some(offset),
+            _ => None,
+        }))
+    }
+
+    /// Committed records from `position` on, up to what was stable when it was asked.
+    pub(crate) fn read(&self, from: &TopicPartition, position: Offset, limit: ReadLimit) -> Result<Batch> {
+        let ends = self.ends(from)?;
+        if position < ends.start || position > ends.end {
+            return Err(Error::OutOfRange { from: from.clone(), position, ends });
+        }
+        if position >= ends.last_stable || limit.records == 0 {
+            return Ok(Batch { from: from.clone(), position, records: Vec::new(), next: position });
+        }
+        let mut reader = self.reader(from, position)?;
+        let batch = reader.read(&self.names, (from, position), limit, ends.last_stable, self.config.request_timeout);
+        match batch {
+            Ok(batch) => {
+                reader.at = Some((from.clone(), batch.next));
+                reader.used = Instant::now();
+                self.idle.lock().push(reader);
+                Ok(batch)
+            }
+            Err(Trouble::OutOfRange) => {
+                let ends = self.ends(from)?;
+                if position < ends.start || position > ends.end {
+                    return Err(Error::OutOfRange { from: from.clone(), position, ends });
+                }
+                Err(Error::Unavailable(format!("{from} moved while it was read")))
+            }
+            Err(Trouble::Log(error)) => Err(error),
+        }
+    }
+
+    /// The reader that stands there, or another that is idle, or a new one.
+    fn reader(&self, from: &TopicPartition, position: Offset) -> Result<Reader> {
+        let mut idle = self.idle.lock();
+        let there = |reader: &Reader| reader.at.as_ref().is_some_and(|(of, at)| of == from && *at == position);
+        if let Some(place) = idle.iter().position(there) {
+            return Ok(idle.swap_remove(place));
+        }
+        // One that is kept for others may be taken once there are enough of them.
+        if idle.len() >= IDLE_MAX {
+            return Ok(idle.remove(0));
+        }
+        drop(idle);
+        let consumer = make(self.config.reader(&self.names.there("killfeed-read")))?;
+        Ok(Reader { consumer, at: None, used: Instant::now() })
+    }
+
+    /// Serves the clients' events, and lets go of readers that nobody uses. Called now and then.
+    pub(crate) fn look_after(&self) {
+        let groups: Vec<Arc<Consumer>> = self.groups.lock().values().cloned().collect();
+        let groups = groups.iter().map(|consumer| &**consumer);
+        for consumer in [&self.committed, &self.uncommitted].into_iter().chain(groups) {
+            // Nothing is assigned to these: what comes are errors, which the client acts on itself.
+            while consumer.poll(Duration::ZERO).is_some() {}
+        }
+        let old: Vec<Reader> = {
+            let mut idle = self.idle.lock();
+            let (old, kept) =
+                std::mem::take(&mut *idle).into_iter().partition(|reader| reader.used.elapsed() > IDLE_TIME);
+            *idle = kept;
+            old
+        };
+        drop(old);
+    }
+}
+
+enum Trouble {
+    /// The position is gone, or not there yet.
+    OutOfRange,
+    Log(Error),
+}
+
+impl From<Error> for Trouble {
+    fn from(error: Error) -> Self {
+        Self::Log(error)
+    }
+}
+
+impl Reader {
+    fn read(
+        &mut self,
+        names: &Names,
+        (from, position): (&TopicPartition, Offset),
+        limit: ReadLimit,
+        stable: Offset,
+        patience: Duration,
+    ) -> Result<Batch, Trouble> {
+        let what = |error: KafkaError| asking(&format!("read of {from}"), &error);
+        let deadline = Instant::now() + patience;
+        if !self.at.as_ref().is_some_and(|(of, at)| of == from && *at == position) {
+            self.go_to(names, from, position, deadline).map_err(what)?;
+        }
+        let mut builder = HeadersBuilder::with_capacity(4 << 10);
+        let mut batch = Batch { from: from.clone(), position, records: Vec::new(), next: position };
+        let mut bytes = 0;
+        while batch.next < stable && batch.records.len() < limit.records && bytes < limit.bytes.max(1) {
+            match self.consumer.poll(SLICE) {
+                Some(Ok(message)) => {
+                    let record = record::record(&message, &mut builder);
+                    bytes += record.len();
+                    batch.next = record.offset + 1;
+                    batch.records.push(record);
+                }
+                Some(Err(KafkaError::PartitionEOF(_))) | None => {
+                    // Markers and aborted records move the position without a sign.
+                    batch.next = batch.next.max(self.position(names, from).map_err(what)?);
+                }
+                Some(Err(error)) if error.rdkafka_error_code() == Some(Code::AutoOffsetReset) => {
+                    return Err(Trouble::OutOfRange);
+                }
+                // The client goes on trying by itself.
+                Some(Err(error)) => tracing::debug!(%error, %from, "while reading"),
+            }
+            if batch.next < stable && Instant::now() >= deadline {
+                if batch.next > position {
+                    break;
+                }
+                return Err(Error::Unavailable(format!("nothing came of {from} from {position} on")).into());
+            }
+        }
+        Ok(batch)
+    }
+
+    /// Moves to a position, and away from all that was fetched before.
+    fn go_to(
+        &mut self,
+        names: &Names,
+        from: &TopicPartition,
+        position: Offset,
+        deadline: Instant,
+    ) -> Result<(), KafkaError> {
+        let topic = names.there(&from.topic);
+        if self.at.as_ref().is_some_and(|(of, _)| of == from) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            return self.consumer.seek(&topic, from.partition, KafkaOffset::Offset(position), left);
+        }
+        self.consumer.assign(&names.list([(from, KafkaOffset::Offset(position))])?)
+    }
+
+    fn position(&self, names: &Names, from: &TopicPartition) -> Result<Offset, KafkaError> {
+        let topic = names.there(&from.topic);
+        let list = self.consumer.position()?;
+        Ok(match list.find_partition(&topic, from.partition).map(|of| of.offset()) {
+            Some(KafkaOffset::Offset(offset)) => offset,
+            _ => -1,
+        })
+    }
+}
+
+fn make(config: rdkafka::ClientConfig) -> Result<Consumer> {
+    config.create_with_context(Quiet).map_err(|error| Error::Unavailable(format!("consumer: {error}")))
+}

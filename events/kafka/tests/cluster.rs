@@ -1,0 +1,68 @@
+//! Kafka for tests: started from the jars that `make test` fetches, ended with the test.
+
+use kafka_log::{Config, KafkaLog};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Some nodes, and the folder that they write to. Dropping it ends them.
+pub(crate) struct Cluster {
+    dir: PathBuf,
+    nodes: usize,
+    pub(crate) brokers: String,
+}
+
+impl Cluster {
+    /// Starts that many nodes; panics with what the script says if they don't come up.
+    pub(crate) fn start(nodes: usize) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("kafka-{}-{number}", std::process::id());
+        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        let mut cluster = Self { dir, nodes, brokers: String::new() };
+        cluster.brokers = cluster.up();
+        cluster
+    }
+
+    /// Starts the nodes that aren't up; gives the brokers' addresses.
+    pub(crate) fn up(&self) -> String {
+        self.script("up", &[])
+    }
+
+    fn script(&self, name: &str, args: &[&str]) -> String {
+        let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/dev/kafka");
+        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
+        let mut command = Command::new(scripts.join(name));
+        command.args(args).env("KAFKA_DATA", &self.dir).env("KAFKA_HOME", target.join("kafka"));
+        command.env("KAFKA_NODES", self.nodes.to_string()).env("KAFKA_OWNER", std::process::id().to_string());
+        let output = command.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "these tests need a Kafka, and it could not be started: {said}");
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    /// How a log finds the cluster; each call names things apart from all others.
+    pub(crate) fn config(&self) -> Config {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let prefix = format!("t{}-", COUNT.fetch_add(1, Ordering::Relaxed));
+        Config { prefix, single_node: self.nodes == 1, ..Config::new(self.brokers.clone()) }
+    }
+
+    /// A log on topics of its own.
+    pub(crate) fn log(&self) -> KafkaLog {
+        KafkaLog::new(self.config()).unwrap()
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.script("down", &["--kill", "--purge"]);
+    }
+}
+
+/// One node that tests share which don't harm it. It ends with the process.
+pub(crate) fn shared() -> &'static Cluster {
+    static SHARED: OnceLock<Cluster> = OnceLock::new();
+    SHARED.get_or_init(|| Cluster::start(1))
+}
