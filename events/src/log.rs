@@ -33,9 +33,9 @@
 //! [`Generation`] of a group that has moved on: at the latest when the member was told so.
 //!
 //! **Groups.** Each partition of a group's topics belongs to one member. Partition p of every topic
-//! that the group reads goes to the same member. Members of one group may read other topics each, none
-//! in common, as the roles of two streams do: who comes or goes with one is nothing to the other. When members come or go, the generation grows; a
-//! member learns of it by [`Poll::Revoked`] and [`Poll::Assigned`], and what it had in work for a
+//! that the group reads goes to the same member. A member reads topics of one stream, and those of one
+//! stream read the same. Members of one group may read other streams: who comes or goes with one is
+//! nothing to the other. When members come or go, the generation grows; a member learns of it by [`Poll::Revoked`] and [`Poll::Assigned`], and what it had in work for a
 //! revoked partition it drops. Nothing is read for an assigned partition until [`Member::seek`] says
 //! from where.
 //!
@@ -341,7 +341,7 @@ pub trait Log: Send + Sync + std::fmt::Debug + 'static {
     /// The position that the group has committed for a partition; `None` if never.
     async fn committed(&self, group: &str, of: &TopicPartition) -> Result<Option<Offset>>;
 
-    /// Joins a group that reads `topics`. `instance` names this member in errors and metrics.
+    /// Joins a group that reads `topics`, all of one stream. `instance` names this member in errors and metrics.
     async fn join(&self, group: &str, topics: &[Arc<str>], instance: &str) -> Result<Box<dyn Member>>;
 
     /// Opens the transactor of this id, and fences whoever held it.

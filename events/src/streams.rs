@@ -64,6 +64,11 @@ impl Stream {
         [self.raw(), self.clean(), self.dead(), self.state(), self.ledger()]
     }
 
+    /// The name of the stream that a topic belongs to.
+    pub fn name_of(topic: &str) -> &str {
+        topic.rsplit_once('.').map_or(topic, |(stream, _)| stream)
+    }
+
     fn topic(&self, what: &str) -> Arc<str> {
         format!("{}.{what}", self.0).into()
     }

@@ -9,7 +9,9 @@
 //! | `seats` | which generations may still commit |
 //! | `transactor` | a step as one transaction, and what each error means |
 //! | `reader` | reads without a group: recovery, audit, bounds |
-//! | `streams` | topics and their settings, incarnations, what a fit topic is |
+//! | `streams` | which streams there are: incarnations, numbers of partitions |
+//! | `topics` | topics and their settings, and what a fit topic is |
+//! | `trouble` | why appends fail, for readiness |
 //! | `record` | the CloudEvents Kafka binding: headers, key and payload |
 //! | `error` | what the client's errors mean for callers |
 //!
@@ -25,7 +27,9 @@ mod reader;
 mod record;
 mod seats;
 mod streams;
+mod topics;
 mod transactor;
+mod trouble;
 
 pub use config::Config;
 pub use log::KafkaLog;

@@ -7,6 +7,7 @@ use crate::producer::Appender;
 use crate::reader::Readers;
 use crate::seats::{Seat, Seats};
 use crate::streams::Streams;
+use crate::topics::Topics;
 use crate::transactor::Transactions;
 use async_trait::async_trait;
 use events::TopicPartition;
@@ -59,20 +60,9 @@ impl KafkaLog {
         let names = Names::new(&config.prefix);
         let readers = Arc::new(Readers::new(config.clone(), names.clone())?);
         let appender = Arc::new(Appender::new(config.clone(), names.clone()));
-        let streams = Streams {
-            config: config.clone(),
-            names: names.clone(),
-            readers: readers.clone(),
-            appender: appender.clone(),
-        };
-        let looked_after = Arc::downgrade(&readers);
-        std::thread::spawn(move || {
-            while let Some(readers) = looked_after.upgrade() {
-                readers.look_after();
-                drop(readers);
-                std::thread::sleep(LOOK_AFTER_INTERVAL);
-            }
-        });
+        let topics = Topics { config: config.clone(), names: names.clone(), readers: readers.clone() };
+        look_after(&readers, &appender, topics.in_sync());
+        let streams = Streams { topics, appender: appender.clone() };
         let shared = Shared {
             config,
             names,
@@ -102,6 +92,19 @@ impl KafkaLog {
             tracing::warn!(%error, "closing the Kafka log");
         }
     }
+}
+
+/// Serves what nobody waits for, until the log is gone.
+fn look_after(readers: &Arc<Readers>, appender: &Arc<Appender>, in_sync: i32) {
+    let (readers, appender) = (Arc::downgrade(readers), Arc::downgrade(appender));
+    std::thread::spawn(move || {
+        while let (Some(readers), Some(appender)) = (readers.upgrade(), appender.upgrade()) {
+            readers.look_after();
+            appender.troubles.look(&readers, in_sync);
+            drop((readers, appender));
+            std::thread::sleep(LOOK_AFTER_INTERVAL);
+        }
+    });
 }
 
 /// Runs what blocks where it may.
@@ -229,7 +232,7 @@ impl Log for KafkaLog {
         for topic in topics {
             self.shared.count(topic).await?;
         }
-        let seat = self.shared.seats.take(group, instance);
+        let seat = self.shared.seats.take(group, topics, instance)?;
         let (shared, taken, group, topics) = (self.shared.clone(), seat.clone(), group.to_owned(), topics.to_vec());
         let joined = blocking(move || {
             let (readers, seats) = (shared.readers.clone(), shared.seats.clone());
@@ -238,7 +241,7 @@ impl Log for KafkaLog {
         match joined.await {
             Ok(member) => {
                 let member = Some(Arc::new(Mutex::new(member)));
-                Ok(Box::new(KafkaMember { member, seat, closing: self.shared.closing.clone() }))
+                Ok(Box::new(KafkaMember { member, seat, shared: self.shared.clone() }))
             }
             Err(error) => {
                 self.shared.seats.leave(&seat);
@@ -257,6 +260,10 @@ impl Log for KafkaLog {
             is_spent: false,
         }))
     }
+
+    fn trouble(&self) -> Option<String> {
+        self.shared.appender.troubles.current()
+    }
 }
 
 /// A member as tokio's tasks see it.
@@ -264,7 +271,7 @@ struct KafkaMember {
     /// `None` only while it is dropped.
     member: Option<Arc<Mutex<Blocking>>>,
     seat: Arc<Seat>,
-    closing: Arc<Closing>,
+    shared: Arc<Shared>,
 }
 
 impl KafkaMember {
@@ -313,9 +320,9 @@ impl Member for KafkaMember {
 impl Drop for KafkaMember {
     fn drop(&mut self) {
         // Nothing more is admitted from this moment on; leaving the group may take longer.
-        self.seat.close();
+        self.shared.seats.leave(&self.seat);
         if let Some(member) = self.member.take() {
-            self.closing.close(member);
+            self.shared.closing.close(member);
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::record;
 use crate::seats::{Seat, Seats};
 use events::TopicPartition;
 use events::headers::HeadersBuilder;
-use events::log::{Batch, Error, Offset, Poll, ReadLimit, Record, Result};
+use events::log::{Batch, Error, Offset, Poll, ReadLimit, Record, Result, checks};
 use parking_lot::Mutex;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
@@ -102,11 +102,12 @@ impl Member {
         seat: Arc<Seat>,
         (group, topics): (&str, &[Arc<str>]),
     ) -> Result<Self> {
+        let stream = checks::one_stream(group, topics.iter().map(|topic| &**topic))?;
         let what = |error: KafkaError| asking(&format!("join of group {group}"), &error);
         let settle_limit = config.transaction_timeout;
         let context = Rebalances { names: names.clone(), seat, told: Mutex::default(), settle_limit };
         let consumer: BaseConsumer<Rebalances> =
-            config.member(&names.there(group)).create_with_context(context).map_err(what)?;
+            config.member(&names.group(group, stream)).create_with_context(context).map_err(what)?;
         let topics: Vec<String> = topics.iter().map(|topic| names.there(topic)).collect();
         consumer.subscribe(&topics.iter().map(String::as_str).collect::<Vec<_>>()).map_err(what)?;
         Ok(Self {
@@ -322,11 +323,5 @@ impl Member {
         let _admission = self.seats.admit(&generation, positions.iter().map(|(of, _)| of))?;
         let list = self.names.list(positions.iter().map(|(of, at)| (of, KafkaOffset::Offset(*at)))).map_err(what)?;
         self.consumer.commit(&list, CommitMode::Sync).map_err(what)
-    }
-}
-
-impl Drop for Member {
-    fn drop(&mut self) {
-        self.seats.leave(self.seat());
     }
 }

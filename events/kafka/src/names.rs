@@ -17,7 +17,13 @@ impl Names {
         Self { prefix: prefix.into() }
     }
 
-    /// A topic's, a group's or a transactional id's name on the cluster.
+    /// A group's name on the cluster: one for each stream, since there all members of a group take part
+    /// in each of its rebalances, whatever they read.
+    pub(crate) fn group(&self, group: &str, stream: &str) -> String {
+        self.there(&format!("{group}.{stream}"))
+    }
+
+    /// A topic's or a transactional id's name on the cluster.
     pub(crate) fn there(&self, name: &str) -> String {
         format!("{}{name}", self.prefix)
     }

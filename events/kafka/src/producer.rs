@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::error::{report_to_tracing, writing};
 use crate::names::Names;
 use crate::record;
+use crate::trouble::Troubles;
 use events::log::{Append, Appended, Durability, Error, NO_OFFSET, Offset, Result};
 use parking_lot::{Mutex, RwLock};
 use rdkafka::ClientContext;
@@ -35,6 +36,7 @@ pub(crate) struct Appender {
     room: Arc<Semaphore>,
     lanes: [Lane; 3],
     turns: [Mutex<()>; TURNS],
+    pub(crate) troubles: Troubles,
 }
 
 /// The producer of one durability.
@@ -129,7 +131,8 @@ impl Progress {
 impl Appender {
     pub(crate) fn new(config: Config, names: Names) -> Self {
         let room = Arc::new(Semaphore::new(config.append_bytes_max));
-        Self { config, names, room, lanes: Default::default(), turns: std::array::from_fn(|_| Mutex::new(())) }
+        let turns = std::array::from_fn(|_| Mutex::new(()));
+        Self { config, names, room, lanes: Default::default(), turns, troubles: Troubles::default() }
     }
 
     /// Appends that were checked, each answered in its place.
@@ -139,13 +142,13 @@ impl Appender {
         // One after the other, so that two appends of one call for one partition keep their order.
         for append in appends {
             waiting.push(match append {
-                Ok(append) => self.hand_over(&append, durability, deadline).await,
-                Err(error) => Err(error),
+                Ok(append) => (Some(append.to.clone()), self.hand_over(&append, durability, deadline).await),
+                Err(error) => (None, Err(error)),
             });
         }
         let mut answers = Vec::with_capacity(waiting.len());
-        for waiting in waiting {
-            answers.push(match waiting {
+        for (to, waiting) in waiting {
+            let answer = match waiting {
                 Ok(_) if durability == Durability::None => {
                     Ok(Appended { first: NO_OFFSET, last: NO_OFFSET, time_ms: 0 })
                 }
@@ -154,7 +157,12 @@ impl Appender {
                     Err(_) => Err(Error::InDoubt("the producer was closed before it answered".into())),
                 },
                 Err(error) => Err(error),
-            });
+            };
+            // Who asks for no durability learns nothing of the cluster either.
+            if let Some(to) = to.filter(|_| durability != Durability::None) {
+                self.troubles.note(&to, &answer);
+            }
+            answers.push(answer);
         }
         if answers.iter().any(Result::is_err) {
             self.replace_broken(durability);

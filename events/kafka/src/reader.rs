@@ -7,9 +7,9 @@ use crate::config::Config;
 use crate::error::{asking, report_to_tracing};
 use crate::names::Names;
 use crate::record;
-use events::TopicPartition;
 use events::headers::HeadersBuilder;
 use events::log::{Batch, Ends, Error, Offset, ReadLimit, Result};
+use events::{Stream, TopicPartition};
 use parking_lot::Mutex;
 use rdkafka::ClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
@@ -77,6 +77,17 @@ impl Readers {
         found.map_err(|error| asking(&format!("metadata of {topic}"), &error))
     }
 
+    /// Whether a partition's leader answers, and has enough replicas in sync.
+    pub(crate) fn takes_appends(&self, of: &TopicPartition, in_sync: i32, limit: Duration) -> bool {
+        let topic = self.names.there(&of.topic);
+        let Ok(metadata) = self.committed.fetch_metadata(Some(&topic), limit) else { return false };
+        let partitions = metadata.topics().first().map(|topic| topic.partitions()).unwrap_or_default();
+        let found = partitions.iter().find(|partition| partition.id() == of.partition);
+        let enough = |isr: usize| i32::try_from(isr).is_ok_and(|isr| isr >= in_sync);
+        found.is_some_and(|partition| partition.leader() >= 0 && enough(partition.isr().len()))
+            && self.committed.fetch_watermarks(&topic, of.partition, limit).is_ok()
+    }
+
     /// The bounds of a partition.
     pub(crate) fn ends(&self, of: &TopicPartition) -> Result<Ends> {
         let topic = self.names.there(&of.topic);
@@ -106,12 +117,13 @@ impl Readers {
     pub(crate) fn position(&self, group: &str, of: &TopicPartition) -> Result<Option<Offset>> {
         let what = |error: KafkaError| asking(&format!("position of {group} in {of}"), &error);
         let consumer = {
+            let group = self.names.group(group, Stream::name_of(&of.topic));
             let mut groups = self.groups.lock();
-            match groups.get(group) {
+            match groups.get(&group) {
                 Some(consumer) => consumer.clone(),
                 None => {
-                    let made = Arc::new(make(self.config.asker(&self.names.there(group), "read_committed"))?);
-                    groups.entry(group.to_owned()).or_insert(made).clone()
+                    let made = Arc::new(make(self.config.asker(&group, "read_committed"))?);
+                    groups.entry(group).or_insert(made).clone()
                 }
             }
         };

@@ -10,8 +10,8 @@
 //! Read later it may name no generation at all (the client has lost its membership and hasn't said
 //! so), and the cluster accepts offsets of no generation from anybody.
 
-use events::TopicPartition;
-use events::log::{Error, Generation, Result};
+use events::log::{Error, Generation, Result, checks};
+use events::{Stream, TopicPartition};
 use parking_lot::{Condvar, Mutex};
 use rdkafka::consumer::ConsumerGroupMetadata;
 use std::collections::{BTreeSet, HashMap};
@@ -29,6 +29,7 @@ pub(crate) struct Seats {
 /// One member's seat.
 pub(crate) struct Seat {
     group: Arc<str>,
+    topics: BTreeSet<Arc<str>>,
     pub(crate) member: Arc<str>,
     state: Mutex<State>,
     settled: Condvar,
@@ -52,18 +53,29 @@ pub(crate) struct Admission {
 }
 
 impl Seats {
-    /// A seat for a new member.
-    pub(crate) fn take(&self, group: &str, instance: &str) -> Arc<Seat> {
+    /// A seat for a new member. Refused if another one of this process reads other topics of the stream.
+    pub(crate) fn take(&self, group: &str, topics: &[Arc<str>], instance: &str) -> Result<Arc<Seat>> {
+        let topics: BTreeSet<_> = topics.iter().cloned().collect();
+        let stream = checks::one_stream(group, topics.iter().map(|topic| &**topic))?;
+        let mut seats = self.seats.lock();
+        let meets = |seat: &&Arc<Seat>| *seat.group == *group && seat.stream() == stream && seat.topics != topics;
+        if let Some(other) = seats.values().find(meets) {
+            return Err(Error::Refused(format!(
+                "group {group} reads {:?}, and {instance} wants to join it for {topics:?}",
+                other.topics
+            )));
+        }
         let number = self.given.fetch_add(1, Ordering::Relaxed);
         let member: Arc<str> = format!("{instance}#{number}").into();
         let seat = Arc::new(Seat {
             group: group.into(),
+            topics,
             member: member.clone(),
             state: Mutex::default(),
             settled: Condvar::new(),
         });
-        self.seats.lock().insert(member, seat.clone());
-        seat
+        seats.insert(member, seat.clone());
+        Ok(seat)
     }
 
     /// The member is gone.
@@ -102,6 +114,10 @@ impl Seats {
 }
 
 impl Seat {
+    fn stream(&self) -> &str {
+        self.topics.first().map_or("", |topic| Stream::name_of(topic))
+    }
+
     /// The generation as the member knows it.
     pub(crate) fn generation(&self) -> Generation {
         let number = self.state.lock().number;

@@ -7,6 +7,7 @@
 mod cluster;
 mod conformance;
 mod deleted;
+mod topics;
 
 use events::log::{Append, Durability, Log, NewRecord, Offset, StreamSpec};
 use events::{Stream, TopicPartition};

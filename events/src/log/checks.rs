@@ -1,7 +1,7 @@
 //! What every log checks of a request before anything is written.
 
 use super::{Append, Error, NewRecord, RECORD_BYTES_MAX, Result, StreamInfo, StreamSpec};
-use crate::streams::TopicPartition;
+use crate::streams::{Stream, TopicPartition};
 
 /// Refuses an append without records, or with one that is too long.
 ///
@@ -47,6 +47,22 @@ pub fn same(spec: &StreamSpec, found: &StreamInfo) -> Result<()> {
         )));
     }
     Ok(())
+}
+
+/// The name of the stream whose topics a member wants to read; refuses none, and those of several.
+///
+/// # Errors
+/// [`Error::Refused`].
+pub fn one_stream<'a>(group: &str, mut topics: impl Iterator<Item = &'a str>) -> Result<&'a str> {
+    let Some(first) = topics.next().map(Stream::name_of) else {
+        return Err(Error::Refused(format!("a member of group {group} reads no topic")));
+    };
+    match topics.map(Stream::name_of).find(|stream| *stream != first) {
+        None => Ok(first),
+        Some(other) => Err(Error::Refused(format!(
+            "a member of group {group} reads streams {first} and {other}: join once for each"
+        ))),
+    }
 }
 
 /// The error for a partition that isn't there.

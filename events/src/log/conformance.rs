@@ -25,7 +25,8 @@ use std::time::Duration;
 /// Makes a fresh, empty log on the clock given.
 pub type Factory<'a> = &'a (dyn Fn(ManualClock) -> BoxFuture<'static, Arc<dyn Log>> + Sync);
 
-/// Waits that should be ended by an event take at most this long.
+/// Waits that should be ended by an event take at most this long: three times the session of the slowest
+/// log, Kafka's, after which a member that is silent is put out.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long one poll waits.
 const SLICE: Duration = Duration::from_millis(20);

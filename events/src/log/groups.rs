@@ -8,10 +8,10 @@
 //!
 //! The barrier is strict: a partition has a new owner only after the old one was told, and after
 //! every step that was admitted under an older number has met its fate. Assignment is by partition
-//! number, alike for all topics, and moves as few of them as balance allows. Members that read other
-//! topics under the same group's name, as the processors of two streams do, are a circle of their own.
+//! number, alike for all topics, and moves as few of them as balance allows. Members that read another
+//! stream under the same group's name are a circle of their own.
 
-use super::{Error, Generation, Result};
+use super::{Error, Generation, Result, checks};
 use crate::streams::TopicPartition;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
@@ -121,6 +121,7 @@ impl Coordinator {
 
     /// Takes a seat in a group that reads `topics`, given with their numbers of partitions.
     pub(crate) fn join(&self, group: &str, topics: Vec<(Arc<str>, i32)>, instance: &str) -> Result<Seat> {
+        checks::one_stream(group, topics.iter().map(|(topic, _)| &**topic))?;
         let mut state = self.state.lock();
         let key = state.circle(group, &topics, instance)?;
         state.seats += 1;

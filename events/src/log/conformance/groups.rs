@@ -8,7 +8,7 @@ pub(super) async fn all(factory: Factory<'_>) {
     nothing_is_read_before_a_seek(factory).await;
     a_seek_past_the_end_never_falls_back(factory).await;
     a_partition_has_one_owner_through_a_rebalance(factory).await;
-    readers_of_other_topics_take_nothing_away(factory).await;
+    readers_of_another_stream_take_nothing_away(factory).await;
     positions_belong_to_the_generation(factory).await;
     pause_and_wake(factory).await;
 }
@@ -79,24 +79,32 @@ async fn a_partition_has_one_owner_through_a_rebalance(factory: Factory<'_>) {
     assert!(matches!(unknown, Some(Error::Refused(_))), "{unknown:?}");
 }
 
-async fn readers_of_other_topics_take_nothing_away(factory: Factory<'_>) {
+async fn readers_of_another_stream_take_nothing_away(factory: Factory<'_>) {
     let bench = Bench::new(factory).await;
-    let mut raw = bench.join(&[bench.stream.raw()], "raw").await;
-    let raws = assigned(&mut *raw).await;
-    let mut clean = bench.join(&[bench.stream.clean()], "clean").await;
-    let cleans = assigned(&mut *clean).await;
-    for (share, topic) in [(&raws, bench.stream.raw()), (&cleans, bench.stream.clean())] {
+    let stream = Stream::new("others").unwrap();
+    bench.log.create_stream(&spec(&stream, PARTITIONS)).await.unwrap();
+    let theirs = TopicPartition::new(stream.raw(), 0);
+    let mut first = bench.join(&[bench.stream.raw()], "first").await;
+    let firsts = assigned(&mut *first).await;
+    let mut other = bench.join(&[stream.raw()], "other").await;
+    let others = assigned(&mut *other).await;
+    for (share, topic) in [(&firsts, bench.stream.raw()), (&others, stream.raw())] {
         assert_eq!(share.len(), usize::try_from(PARTITIONS).unwrap());
         assert!(share.iter().all(|of| of.topic == topic), "{share:?}");
     }
-    raw.commit(&[(bench.raw(0), 7)]).await.expect("its generation goes on");
-    clean.commit(&[(bench.clean(0), 8)]).await.expect("its own partition");
-    let foreign = clean.commit(&[(bench.raw(0), 9)]).await;
+    first.commit(&[(bench.raw(0), 7)]).await.expect("its generation goes on");
+    other.commit(&[(theirs.clone(), 8)]).await.expect("its own partition");
+    assert_eq!(bench.log.committed("readers", &bench.raw(0)).await.unwrap(), Some(7), "each stream has its positions");
+    assert_eq!(bench.log.committed("readers", &theirs).await.unwrap(), Some(8));
+    let foreign = other.commit(&[(bench.raw(0), 9)]).await;
     assert!(matches!(foreign, Err(Error::Fenced(_))), "{foreign:?}");
-    drop(clean);
-    raw.commit(&[(bench.raw(0), 10)]).await.expect("it still goes on");
-    let both = bench.log.join("readers", &[bench.stream.raw(), bench.stream.clean()], "both").await.err();
-    assert!(matches!(both, Some(Error::Refused(_))), "some topics in common: {both:?}");
+    drop(other);
+    silent(&mut *first, "who left read another stream").await;
+    first.commit(&[(bench.raw(0), 10)]).await.expect("it still goes on");
+    for topics in [vec![bench.stream.raw(), bench.stream.clean()], vec![bench.stream.raw(), stream.raw()], vec![]] {
+        let refused = bench.log.join("readers", &topics, "another").await.err();
+        assert!(matches!(refused, Some(Error::Refused(_))), "other topics of the stream, or two streams: {refused:?}");
+    }
 }
 
 async fn positions_belong_to_the_generation(factory: Factory<'_>) {

@@ -1,0 +1,82 @@
+//! Topics and their settings: how long records are kept, and what is refused.
+
+use crate::cluster::{Cluster, shared};
+use crate::{put, raw, spec, stream};
+use events::log::{Error, Log as _, StreamSpec};
+use kafka_log::{Config, KafkaLog};
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewPartitions, ResourceSpecifier};
+use rdkafka::client::DefaultClientContext;
+use std::collections::HashMap;
+use std::time::Duration;
+
+const DAY: Duration = Duration::from_secs(24 * 3_600);
+
+pub(crate) fn admin(cluster: &Cluster) -> AdminClient<DefaultClientContext> {
+    ClientConfig::new().set("bootstrap.servers", &cluster.brokers).create().unwrap()
+}
+
+/// The settings of a topic, as another program sees them.
+async fn settings(cluster: &Cluster, topic: &str) -> HashMap<String, String> {
+    let of = [ResourceSpecifier::Topic(topic)];
+    let found = admin(cluster).describe_configs(&of, &AdminOptions::new()).await.unwrap().remove(0).unwrap();
+    found.entries.into_iter().filter_map(|entry| Some((entry.name, entry.value?))).collect()
+}
+
+/// Sets these, and takes back all others.
+async fn set(cluster: &Cluster, topic: &str, values: &[(&str, &str)]) {
+    let alter = AlterConfig::new(ResourceSpecifier::Topic(topic));
+    let alter = values.iter().fold(alter, |alter, (setting, value)| alter.set(setting, value));
+    admin(cluster).alter_configs([&alter], &AdminOptions::new()).await.unwrap().remove(0).unwrap();
+}
+
+fn millis(time: Duration) -> String {
+    time.as_millis().to_string()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn retention_is_as_last_asked_for_and_states_only_grows() {
+    let cluster = shared();
+    let config = cluster.config();
+    let log = KafkaLog::new(config.clone()).unwrap();
+    let made = log.create_stream(&spec(1)).await.unwrap();
+    let (raw, state) = (format!("{}events.raw", config.prefix), format!("{}events.state", config.prefix));
+    set(cluster, &raw, &[("message.timestamp.type", "LogAppendTime"), ("segment.bytes", "8388608")]).await;
+
+    let shorter = StreamSpec { retention: 2 * DAY, state_retention: 3 * DAY, ..spec(1) };
+    let found = log.create_stream(&shorter).await.unwrap();
+    assert_eq!((&found.incarnation, found.retention), (&made.incarnation, 2 * DAY));
+    assert_eq!(log.stream(&stream()).await.unwrap().unwrap().retention, 2 * DAY);
+    let (raws, states) = (settings(cluster, &raw).await, settings(cluster, &state).await);
+    assert_eq!(raws["retention.ms"], millis(2 * DAY));
+    assert_eq!(raws["segment.bytes"], "8388608", "what an operator has set stays");
+    assert_eq!(raws["message.timestamp.type"], "LogAppendTime");
+    assert_eq!(states["retention.ms"], millis(14 * DAY), "claims may lean on the longer one");
+
+    log.create_stream(&StreamSpec { state_retention: 20 * DAY, ..shorter }).await.unwrap();
+    assert_eq!(settings(cluster, &state).await["retention.ms"], millis(20 * DAY));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn topics_that_break_the_laws_are_refused_with_every_fault() {
+    let cluster = shared();
+    let config = Config { single_node: true, ..cluster.config() };
+    let log = KafkaLog::new(config.clone()).unwrap();
+    log.create_stream(&spec(1)).await.unwrap();
+    put(&log, &raw(0), &["a".into()]).await.unwrap();
+    let strict = KafkaLog::new(Config { single_node: false, ..config.clone() }).unwrap();
+    set(cluster, &format!("{}events.clean", config.prefix), &[("cleanup.policy", "compact")]).await;
+    let Err(Error::Refused(text)) = strict.create_stream(&spec(1)).await else { panic!("one replica is not enough") };
+    for fault in ["events.raw: min.insync.replicas", "events.clean: message.timestamp.type", "events.clean: cleanup"] {
+        assert!(text.contains(fault), "{fault} in {text}");
+    }
+
+    let grown = NewPartitions::new("", 2);
+    let name = format!("{}events.raw", config.prefix);
+    let grown = NewPartitions { topic_name: &name, ..grown };
+    admin(cluster).create_partitions([&grown], &AdminOptions::new()).await.unwrap().remove(0).unwrap();
+    let again = KafkaLog::new(config).unwrap();
+    let refused = again.stream(&stream()).await;
+    let Err(Error::Refused(text)) = refused else { panic!("a topic grew behind our back: {refused:?}") };
+    assert!(text.contains("2 partitions, and 1 are recorded"), "{text}");
+}
