@@ -137,7 +137,7 @@ pub struct Appended {
     pub first: Offset,
     /// Offset of its last record; the same.
     pub last: Offset,
-    /// Append time, ms since the epoch; 0 where the offsets are unknown.
+    /// Append time of its last record, ms since the epoch; 0 where the offsets are unknown.
     pub time_ms: i64,
 }
 
@@ -359,7 +359,8 @@ pub trait Log: Send + Sync + std::fmt::Debug + 'static {
 #[async_trait]
 pub trait Member: Send {
     /// What there is to do, waiting for it at most `wait`. One partition's records are handed out
-    /// again only after a [`Self::seek`]: each poll goes on where the last one ended.
+    /// again only after a [`Self::seek`]: each poll goes on where the last one ended. A poll that is
+    /// dropped before its end loses nothing: the next one tells what it would have told.
     async fn poll(&mut self, limit: ReadLimit, wait: Duration) -> Result<Poll>;
 
     /// The generation that the last poll was made in.

@@ -98,6 +98,10 @@ impl Config {
         let settings = self.producer_settings(self.delivery_timeout);
         let mut all: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
         all.extend([("acks", acks), ("enable.idempotence", idempotent)]);
+        if acks != "all" {
+            // Without sequence numbers a retry would let later records overtake.
+            all.push(("max.in.flight.requests.per.connection", "1"));
+        }
         self.client(&all)
     }
 

@@ -18,7 +18,9 @@ pub(crate) fn writing(what: &str, error: &KafkaError) -> Error {
     let text = format!("{what}: {error}");
     match error.rdkafka_error_code() {
         Some(code) if is_refusal(code) => Error::Refused(text),
-        Some(Code::QueueFull | Code::PurgeQueue | Code::NotEnoughReplicas) => Error::Unavailable(text),
+        Some(Code::QueueFull | Code::PurgeQueue | Code::NotEnoughReplicas | Code::UnknownPartition) => {
+            Error::Unavailable(text)
+        }
         _ => Error::InDoubt(text),
     }
 }
@@ -28,8 +30,6 @@ pub(crate) const fn is_refusal(code: Code) -> bool {
     matches!(
         code,
         Code::UnknownTopic
-            | Code::UnknownPartition
-            | Code::UnknownTopicOrPartition
             | Code::InvalidTopic
             | Code::MessageSizeTooLarge
             | Code::InvalidRecord
@@ -56,9 +56,28 @@ pub(crate) const fn is_fencing(code: Code) -> bool {
     )
 }
 
-/// A topic or partition that isn't there (any longer).
+/// A topic or partition that isn't there (any longer), or one that is between two leaders: what was there
+/// when it was looked up is mostly the latter.
 pub(crate) const fn is_unknown(code: Code) -> bool {
     matches!(code, Code::UnknownTopic | Code::UnknownPartition | Code::UnknownTopicOrPartition)
+}
+
+/// Passes by itself once the cluster has settled who leads.
+pub(crate) const fn is_passing(code: Code) -> bool {
+    is_unknown(code)
+        || matches!(
+            code,
+            Code::LeaderNotAvailable
+                | Code::NotLeaderForPartition
+                | Code::ReplicaNotAvailable
+                | Code::NotCoordinator
+                | Code::CoordinatorNotAvailable
+                | Code::CoordinatorLoadInProgress
+                | Code::BrokerTransportFailure
+                | Code::OperationTimedOut
+                | Code::FencedLeaderEpoch
+                | Code::UnknownLeaderEpoch
+        )
 }
 
 /// Log lines and errors of a client go where all others go.

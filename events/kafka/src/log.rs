@@ -20,6 +20,7 @@ use parking_lot::{Condvar, Mutex};
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// Waits longer than this are cut to it.
@@ -266,6 +267,16 @@ impl Log for KafkaLog {
     }
 }
 
+/// Ends with whoever waits.
+#[derive(Default)]
+struct Patience(Arc<AtomicBool>);
+
+impl Drop for Patience {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// A member as tokio's tasks see it.
 struct KafkaMember {
     /// `None` only while it is dropped.
@@ -292,7 +303,14 @@ impl KafkaMember {
 impl Member for KafkaMember {
     async fn poll(&mut self, limit: ReadLimit, wait: Duration) -> Result<Poll> {
         let (member, deadline) = (self.member()?, Instant::now() + wait.min(WAIT_MAX));
-        blocking(move || member.lock().poll(limit, deadline)).await
+        let (polled, patience) = (member.clone(), Patience::default());
+        let stop = patience.0.clone();
+        blocking(move || {
+            polled.lock().fetch(limit, deadline, &stop);
+            Ok(())
+        })
+        .await?;
+        member.lock().take()
     }
 
     fn generation(&self) -> Generation {

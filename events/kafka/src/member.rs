@@ -15,6 +15,7 @@ use crate::names::Names;
 use crate::reader::Readers;
 use crate::record;
 use crate::seats::{Seat, Seats};
+use crate::streams::Streams;
 use events::TopicPartition;
 use events::headers::HeadersBuilder;
 use events::log::{Batch, Error, Offset, Poll, ReadLimit, Record, Result, checks};
@@ -27,6 +28,7 @@ use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, TopicPartitionList};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// The wait of one look for messages: the delay at which a member that is dropped is let go.
@@ -92,6 +94,8 @@ pub(crate) struct Member {
     fetched: BTreeSet<TopicPartition>,
     paused: BTreeSet<TopicPartition>,
     request_timeout: Duration,
+    /// What a poll found, until its caller takes it.
+    undelivered: Option<Result<Poll>>,
 }
 
 impl Member {
@@ -120,7 +124,22 @@ impl Member {
             fetched: BTreeSet::new(),
             paused: BTreeSet::new(),
             request_timeout: config.request_timeout,
+            undelivered: None,
         })
+    }
+
+    /// Polls, unless what the last poll found was never taken. Whoever asked may stop waiting, and says
+    /// so by `stop`.
+    pub(crate) fn fetch(&mut self, limit: ReadLimit, deadline: Instant, stop: &AtomicBool) {
+        if self.undelivered.is_none() {
+            let found = self.poll(limit, deadline, stop);
+            self.undelivered = Some(found).filter(|found| !matches!(found, Ok(Poll::Idle)));
+        }
+    }
+
+    /// What was found.
+    pub(crate) fn take(&mut self) -> Result<Poll> {
+        self.undelivered.take().unwrap_or(Ok(Poll::Idle))
     }
 
     pub(crate) fn seat(&self) -> &Arc<Seat> {
@@ -128,7 +147,7 @@ impl Member {
     }
 
     /// What there is to do, waiting for it until `deadline`.
-    pub(crate) fn poll(&mut self, limit: ReadLimit, deadline: Instant) -> Result<Poll> {
+    fn poll(&mut self, limit: ReadLimit, deadline: Instant, stop: &AtomicBool) -> Result<Poll> {
         loop {
             if let Some(told) = self.told() {
                 return Ok(told);
@@ -142,7 +161,7 @@ impl Member {
             if !batches.is_empty() {
                 return Ok(Poll::Batches(batches));
             }
-            if Instant::now() >= deadline {
+            if Instant::now() >= deadline || stop.load(Ordering::Relaxed) {
                 return Ok(Poll::Idle);
             }
         }
@@ -263,13 +282,24 @@ impl Member {
         match error.rdkafka_error_code() {
             Some(Code::AutoOffsetReset | Code::OffsetOutOfRange) => self.find_out_of_range(),
             Some(code) if is_fencing(code) => Err(Error::Fenced(text)),
-            Some(code) if is_unknown(code) => Err(Error::Refused(text)),
+            Some(code) if is_unknown(code) => self.find_gone(),
             _ if matches!(error, KafkaError::MessageConsumptionFatal(_)) => Err(Error::Fenced(text)),
             _ => {
                 tracing::debug!(%error, member = %self.seat().member, "while polling");
                 Ok(())
             }
         }
+    }
+
+    /// Whether a topic is gone, and not only between two leaders.
+    fn find_gone(&self) -> Result<()> {
+        let topics: BTreeSet<&Arc<str>> = self.positions.keys().map(|of| &of.topic).collect();
+        for topic in topics {
+            if Streams::partitions(&self.readers, topic)?.is_none() {
+                return Err(checks::unknown_topic(topic));
+            }
+        }
+        Ok(())
     }
 
     /// Which position is not in the log. It stays sought, so that each poll finds it again.
@@ -292,11 +322,27 @@ impl Member {
         let owned = self.positions.get_mut(of).ok_or(refused)?;
         *owned = Some(position);
         self.sought.insert(of.clone());
+        if let Some(Ok(Poll::Batches(batches))) = &mut self.undelivered {
+            batches.retain(|batch| batch.from != *of);
+        }
+        self.drop_empty();
         Ok(())
+    }
+
+    fn drop_empty(&mut self) {
+        self.undelivered.take_if(|found| matches!(found, Ok(Poll::Batches(batches)) if batches.is_empty()));
     }
 
     pub(crate) fn pause(&mut self, of: &[TopicPartition]) -> Result<()> {
         self.paused.extend(of.iter().cloned());
+        // What a dropped poll had found of them is fetched again after the pause.
+        if let Some(Ok(Poll::Batches(batches))) = &mut self.undelivered {
+            for batch in batches.extract_if(.., |batch| of.contains(&batch.from)) {
+                self.positions.insert(batch.from.clone(), Some(batch.position));
+                self.sought.insert(batch.from);
+            }
+        }
+        self.drop_empty();
         self.steer(of.iter(), true)
     }
 

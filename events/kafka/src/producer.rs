@@ -58,7 +58,7 @@ impl ProducerContext<NoCustomPartitioner> for Reports {
     fn delivery(&self, result: &DeliveryResult<'_>, pending: Self::DeliveryOpaque) {
         match result {
             Ok(message) => {
-                pending.delivered(message.offset(), message.timestamp().to_millis().unwrap_or_default());
+                pending.delivered((message.offset(), message.timestamp().to_millis().unwrap_or_default()));
             }
             Err((error, _)) => pending.failed(1, error.clone()),
         }
@@ -84,15 +84,19 @@ struct Progress {
 }
 
 impl Pending {
-    fn delivered(&self, offset: Offset, time_ms: i64) {
+    fn delivered(&self, (offset, time_ms): (Offset, i64)) {
         let mut progress = self.progress.lock();
-        progress.delivered += 1;
-        let at = &mut progress.appended;
-        // With acks 0 nobody learns the offset.
         if offset >= 0 {
+            progress.delivered += 1;
+            let at = &mut progress.appended;
             at.first = if at.first == NO_OFFSET { offset } else { at.first.min(offset) };
             at.last = at.last.max(offset);
             at.time_ms = at.time_ms.max(time_ms);
+        } else {
+            // The client concludes from a later record's success that an earlier one must stand, but a
+            // broker that doesn't know the producer yet takes a later one first. (With acks 0 nobody
+            // learns any offset, and nobody waits for this.)
+            progress.error = Some(Error::InDoubt(format!("{}: delivered, and nobody knows where", self.what)));
         }
         progress.reported(1);
     }
@@ -152,9 +156,10 @@ impl Appender {
                 Ok(_) if durability == Durability::None => {
                     Ok(Appended { first: NO_OFFSET, last: NO_OFFSET, time_ms: 0 })
                 }
-                Ok(waiting) => match waiting.await {
-                    Ok(answer) => answer,
-                    Err(_) => Err(Error::InDoubt("the producer was closed before it answered".into())),
+                Ok(waiting) => match timeout_at(deadline, waiting).await {
+                    Ok(Ok(answer)) => answer,
+                    Err(_) => Err(Error::InDoubt("Kafka has not answered in time".into())),
+                    Ok(Err(_)) => Err(Error::InDoubt("the producer was closed before it answered".into())),
                 },
                 Err(error) => Err(error),
             };

@@ -4,18 +4,19 @@
 //! read, since most reads go on where the last one ended and find their records fetched already.
 
 use crate::config::Config;
-use crate::error::{asking, report_to_tracing};
+use crate::error::{asking, is_passing, report_to_tracing};
 use crate::names::Names;
 use crate::record;
 use events::headers::HeadersBuilder;
 use events::log::{Batch, Ends, Error, Offset, ReadLimit, Result};
 use events::{Stream, TopicPartition};
 use parking_lot::Mutex;
-use rdkafka::ClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
+use rdkafka::message::Message as _;
 use rdkafka::metadata::Metadata;
 use rdkafka::topic_partition_list::Offset as KafkaOffset;
+use rdkafka::{ClientContext, TopicPartitionList};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,6 +25,8 @@ use std::time::{Duration, Instant};
 const IDLE_MAX: usize = 4;
 /// How long an idle reader is kept.
 const IDLE_TIME: Duration = Duration::from_secs(5);
+/// How long one attempt of asking may take.
+const ATTEMPT: Duration = Duration::from_secs(2);
 /// The wait of one look for messages.
 const SLICE: Duration = Duration::from_millis(50);
 
@@ -88,12 +91,34 @@ impl Readers {
             && self.committed.fetch_watermarks(&topic, of.partition, limit).is_ok()
     }
 
+    /// Asks again while the partition is between two leaders: who asks shall see a slower answer only.
+    fn patiently<T>(
+        &self,
+        consumer: &Consumer,
+        of: &TopicPartition,
+        ask: impl Fn(Duration) -> KafkaResult<T>,
+    ) -> KafkaResult<T> {
+        let deadline = Instant::now() + self.config.request_timeout;
+        loop {
+            let left = || deadline.saturating_duration_since(Instant::now()).max(SLICE);
+            // What is sent to a dead leader waits for its return: it is better asked anew.
+            match ask(left().min(ATTEMPT)) {
+                Err(error) if error.rdkafka_error_code().is_some_and(is_passing) && Instant::now() < deadline => {
+                    std::thread::sleep(SLICE);
+                    // The client looks for leaders now and then only. What it finds, the next call sees.
+                    let _ = consumer.fetch_metadata(Some(&self.names.there(&of.topic)), left());
+                }
+                answer => return answer,
+            }
+        }
+    }
+
     /// The bounds of a partition.
     pub(crate) fn ends(&self, of: &TopicPartition) -> Result<Ends> {
         let topic = self.names.there(&of.topic);
         let ask = |consumer: &Consumer| {
-            let found = consumer.fetch_watermarks(&topic, of.partition, self.config.request_timeout);
-            found.map_err(|error| asking(&format!("bounds of {of}"), &error))
+            let asked = |left| consumer.fetch_watermarks(&topic, of.partition, left);
+            self.patiently(consumer, of, asked).map_err(|error| asking(&format!("bounds of {of}"), &error))
         };
         let (start, last_stable) = ask(&self.committed)?;
         // Asked for second, so that it is the larger one.
@@ -105,12 +130,8 @@ impl Readers {
     pub(crate) fn offset_at(&self, of: &TopicPartition, time_ms: i64) -> Result<Option<Offset>> {
         let what = |error: KafkaError| asking(&format!("offset of {of} by time"), &error);
         let list = self.names.list([(of, KafkaOffset::Offset(time_ms.max(0)))]).map_err(what)?;
-        let found = self.committed.offsets_for_times(list, self.config.request_timeout).map_err(what)?;
-        let found = found.elements().first().map(|of| of.error().map(|()| of.offset())).transpose().map_err(what)?;
-        Ok(found.and_then(|offset| match offset {
-            KafkaOffset::Offset(offset) => Some(offset),
-            _ => None,
-        }))
+        let asked = |left| offset_in(&self.committed.offsets_for_times(list.clone(), left)?);
+        self.patiently(&self.committed, of, asked).map_err(what)
     }
 
     /// The position that a group has committed, once no transaction that would move it is open.
@@ -128,12 +149,8 @@ impl Readers {
             }
         };
         let list = self.names.list([(of, KafkaOffset::Invalid)]).map_err(what)?;
-        let found = consumer.committed_offsets(list, self.config.request_timeout).map_err(what)?;
-        let found = found.elements().first().map(|of| of.error().map(|()| of.offset())).transpose().map_err(what)?;
-        Ok(found.and_then(|offset| match offset {
-            KafkaOffset::Offset(offset) => Some(offset),
-            _ => None,
-        }))
+        let asked = |left| offset_in(&consumer.committed_offsets(list.clone(), left)?);
+        self.patiently(&consumer, of, asked).map_err(what)
     }
 
     /// Committed records from `position` on, up to what was stable when it was asked.
@@ -232,6 +249,9 @@ impl Reader {
         while batch.next < stable && batch.records.len() < limit.records && bytes < limit.bytes.max(1) {
             match self.consumer.poll(SLICE) {
                 Some(Ok(message)) => {
+                    if message.offset() < batch.next || message.partition() != from.partition {
+                        continue;
+                    }
                     let record = record::record(&message, &mut builder);
                     bytes += record.len();
                     batch.next = record.offset + 1;
@@ -281,6 +301,16 @@ impl Reader {
             _ => -1,
         })
     }
+}
+
+/// The offset of the one partition in a list of the client.
+fn offset_in(found: &TopicPartitionList) -> KafkaResult<Option<Offset>> {
+    let Some(of) = found.elements().into_iter().next() else { return Ok(None) };
+    of.error()?;
+    Ok(match of.offset() {
+        KafkaOffset::Offset(offset) => Some(offset),
+        _ => None,
+    })
 }
 
 fn make(config: rdkafka::ClientConfig) -> Result<Consumer> {

@@ -53,26 +53,31 @@ impl Streams {
             self.topics.check(&self.topics.find(&spec.stream).await?)?;
             self.register(spec).await?;
         }
-        let found = self.find(&spec.stream).await?;
-        let found = found.ok_or_else(|| Error::Unavailable(format!("stream {} is not recorded yet", spec.stream)))?;
+        let found = self.look(&spec.stream).await?;
+        let (found, topics) =
+            found.ok_or_else(|| Error::Unavailable(format!("stream {} is not recorded yet", spec.stream)))?;
         checks::same(spec, &found)?;
-        let topics = self.topics.find(&spec.stream).await?;
         self.topics.alter(&topics, &self.topics.retention_differences(spec, &topics)).await?;
         Ok(StreamInfo { retention: spec.retention, ..found })
     }
 
     /// The stream, if it was made; refused if its topics are not as recorded.
     pub(crate) async fn find(&self, stream: &Stream) -> Result<Option<StreamInfo>> {
+        Ok(self.look(stream).await?.map(|(info, _)| info))
+    }
+
+    async fn look(&self, stream: &Stream) -> Result<Option<(StreamInfo, Vec<Found>)>> {
         let Some(registered) = self.registered(stream).await? else { return Ok(None) };
         self.check_partitions(stream, registered.partitions).await?;
         let topics = self.topics.find(stream).await?;
         self.topics.check(&topics)?;
-        Ok(Some(StreamInfo {
+        let info = StreamInfo {
             stream: stream.clone(),
             partitions: registered.partitions,
             incarnation: registered.incarnation.into(),
             retention: topics.first().map(Found::retention).unwrap_or_default(),
-        }))
+        };
+        Ok(Some((info, topics)))
     }
 
     /// Appends the stream's record to the register.

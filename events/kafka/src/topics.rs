@@ -4,6 +4,7 @@ use crate::config::{Config, MESSAGE_BYTES_MAX};
 use crate::error::asking;
 use crate::names::Names;
 use crate::reader::{Quiet, Readers};
+use events::TopicPartition;
 use events::log::{Error, Result, StreamSpec};
 use events::streams::Stream;
 use rdkafka::admin::{
@@ -16,7 +17,7 @@ use std::time::{Duration, Instant};
 
 /// The topic that records streams.
 pub(crate) const REGISTER: &str = "killfeed.streams";
-/// How long a new topic may take to have leaders everywhere.
+/// How long a leader of a new topic may take to have leaders everywhere.
 const LEADERS_LIMIT: Duration = Duration::from_secs(30);
 /// Replicas of each partition, unless there is one node only.
 const REPLICAS: i32 = 3;
@@ -229,13 +230,16 @@ fn await_leaders(readers: &Readers, topic: &str) -> Result<()> {
     let deadline = Instant::now() + LEADERS_LIMIT;
     loop {
         let metadata = readers.metadata(topic);
-        let is_led = metadata.as_ref().is_ok_and(|metadata| {
-            metadata.topics().first().is_some_and(|topic| {
-                !topic.partitions().is_empty()
-                    && topic.partitions().iter().all(|partition| partition.leader() >= 0 && partition.error().is_none())
-            })
-        });
-        if is_led {
+        let partitions: Vec<i32> = match &metadata {
+            Ok(metadata) => metadata.topics().first().map(|topic| topic.partitions()).unwrap_or_default(),
+            Err(_) => &[],
+        }
+        .iter()
+        .map(|partition| partition.id())
+        .collect();
+        // Metadata names a leader before that one knows; it must answer itself.
+        let answers = |partition: &i32| readers.ends(&TopicPartition::new(topic, *partition)).is_ok();
+        if !partitions.is_empty() && partitions.iter().all(answers) {
             return Ok(());
         }
         if Instant::now() >= deadline {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// Some nodes, and the folder that they write to. Dropping it ends them.
 pub(crate) struct Cluster {
@@ -30,12 +31,24 @@ impl Cluster {
         self.script("up", &[])
     }
 
+    /// Kills a node, counted from 1, as a power cut would.
+    pub(crate) fn kill(&self, node: usize) {
+        self.script_for("down", &["--kill"], Some(node));
+    }
+
     fn script(&self, name: &str, args: &[&str]) -> String {
+        self.script_for(name, args, None)
+    }
+
+    fn script_for(&self, name: &str, args: &[&str], node: Option<usize>) -> String {
         let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/dev/kafka");
         let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
         let mut command = Command::new(scripts.join(name));
         command.args(args).env("KAFKA_DATA", &self.dir).env("KAFKA_HOME", target.join("kafka"));
         command.env("KAFKA_NODES", self.nodes.to_string()).env("KAFKA_OWNER", std::process::id().to_string());
+        if let Some(node) = node {
+            command.env("KAFKA_NODE", node.to_string());
+        }
         let output = command.output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "these tests need a Kafka, and it could not be started: {said}");
@@ -61,8 +74,19 @@ impl Drop for Cluster {
     }
 }
 
+/// Held by tests on the shared node together, by a test with nodes of its own alone: one cluster at work
+/// at a time is what a small machine has room for.
+static TURN: RwLock<()> = RwLock::const_new(());
+
+/// A cluster of the test's own, alone on the machine.
+pub(crate) async fn alone(nodes: usize) -> (Cluster, RwLockWriteGuard<'static, ()>) {
+    let turn = TURN.write().await;
+    (Cluster::start(nodes), turn)
+}
+
 /// One node that tests share which don't harm it. It ends with the process.
-pub(crate) fn shared() -> &'static Cluster {
+pub(crate) async fn shared() -> (&'static Cluster, RwLockReadGuard<'static, ()>) {
     static SHARED: OnceLock<Cluster> = OnceLock::new();
-    SHARED.get_or_init(|| Cluster::start(1))
+    let turn = TURN.read().await;
+    (SHARED.get_or_init(|| Cluster::start(1)), turn)
 }

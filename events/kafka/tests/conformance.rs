@@ -17,5 +17,6 @@ pub(crate) async fn keeps_the_laws(cluster: &Cluster) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_node_keeps_the_laws() {
-    keeps_the_laws(shared()).await;
+    let (cluster, _turn) = shared().await;
+    keeps_the_laws(cluster).await;
 }

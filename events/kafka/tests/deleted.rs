@@ -42,7 +42,7 @@ fn assert_out_of_range(found: &Result<Poll, Error>, at: i64, start: i64) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_position_whose_records_were_deleted_is_out_of_range() {
-    let cluster = shared();
+    let (cluster, _turn) = shared().await;
     let config = cluster.config();
     let log = KafkaLog::new(config.clone()).unwrap();
     log.create_stream(&spec(1)).await.unwrap();

@@ -6,10 +6,13 @@
 
 mod cluster;
 mod conformance;
+mod copier;
 mod deleted;
+mod killed;
+mod outages;
 mod topics;
 
-use events::log::{Append, Durability, Log, NewRecord, Offset, StreamSpec};
+use events::log::{Append, Durability, Log, NewRecord, Offset, ReadLimit, Record, StreamSpec};
 use events::{Stream, TopicPartition};
 use std::time::Duration;
 
@@ -19,6 +22,10 @@ fn stream() -> Stream {
 
 fn raw(partition: i32) -> TopicPartition {
     TopicPartition::new(stream().raw(), partition)
+}
+
+fn clean(partition: i32) -> TopicPartition {
+    TopicPartition::new(stream().clean(), partition)
 }
 
 fn spec(partitions: i32) -> StreamSpec {
@@ -33,4 +40,27 @@ fn append(to: &TopicPartition, texts: &[String]) -> Append {
 
 async fn put(log: &dyn Log, to: &TopicPartition, texts: &[String]) -> events::log::Result<Offset> {
     Ok(log.append(vec![append(to, texts)], Durability::All).await.remove(0)?.first)
+}
+
+/// All that is to be read of a partition.
+async fn read_all(log: &dyn Log, of: &TopicPartition) -> Vec<Record> {
+    let (mut records, mut position) = (Vec::new(), 0);
+    loop {
+        let batch = log.read(of, position, ReadLimit::default()).await.unwrap();
+        if batch.next == position {
+            return records;
+        }
+        position = batch.next;
+        records.extend(batch.records);
+    }
+}
+
+fn text(record: &Record) -> &str {
+    std::str::from_utf8(record.payload.as_deref().unwrap_or_default()).unwrap()
+}
+
+/// One line on standard output, at once: what a child of a test tells its parent.
+#[expect(clippy::print_stdout, reason = "the parent reads it")]
+fn say(line: &str) {
+    println!("{line}");
 }

@@ -36,7 +36,7 @@ fn millis(time: Duration) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn retention_is_as_last_asked_for_and_states_only_grows() {
-    let cluster = shared();
+    let (cluster, _turn) = shared().await;
     let config = cluster.config();
     let log = KafkaLog::new(config.clone()).unwrap();
     let made = log.create_stream(&spec(1)).await.unwrap();
@@ -59,7 +59,7 @@ async fn retention_is_as_last_asked_for_and_states_only_grows() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn topics_that_break_the_laws_are_refused_with_every_fault() {
-    let cluster = shared();
+    let (cluster, _turn) = shared().await;
     let config = Config { single_node: true, ..cluster.config() };
     let log = KafkaLog::new(config.clone()).unwrap();
     log.create_stream(&spec(1)).await.unwrap();

@@ -46,7 +46,7 @@ async fn records_come_back_as_they_were_in_order(factory: Factory<'_>) {
                 (at.first..=at.last).collect::<Vec<_>>(),
                 "each next to the other, where the append said"
             );
-            assert_eq!(found[0].time_ms, at.time_ms, "and at that time");
+            assert_eq!(found.last().unwrap().time_ms, at.time_ms, "and at that time");
         }
         for (found, sent) in found.iter().zip(&sent) {
             assert_eq!((&found.key, &found.headers, &found.payload), (&sent.key, &sent.headers, &sent.payload));

@@ -11,6 +11,7 @@ pub(super) async fn all(factory: Factory<'_>) {
     readers_of_another_stream_take_nothing_away(factory).await;
     positions_belong_to_the_generation(factory).await;
     pause_and_wake(factory).await;
+    a_dropped_poll_loses_nothing(factory).await;
 }
 
 async fn nothing_is_read_before_a_seek(factory: Factory<'_>) {
@@ -160,4 +161,34 @@ async fn pause_and_wake(factory: Factory<'_>) {
     assert_eq!((found.len(), &found[0].0), (1, &two), "a paused partition hands out nothing");
     member.resume(std::slice::from_ref(&one));
     assert_eq!(names(&[polled(&mut *member, 1).await[0].1.clone()]), ["paused"]);
+}
+
+async fn a_dropped_poll_loses_nothing(factory: Factory<'_>) {
+    let bench = Bench::new(factory).await;
+    let from = bench.raw(0);
+    let mut member = bench.join(&[bench.stream.raw()], "m").await;
+    assigned(&mut *member).await;
+    member.seek(&from, 0).unwrap();
+    let (mut found, mut dropped) = (Vec::new(), 0);
+    for n in 0..60_u64 {
+        bench.append(&from, &[&format!("r{n}")]).await;
+        let poll = member.poll(ReadLimit::default(), Duration::from_millis(50));
+        match tokio::time::timeout(Duration::from_micros(n * 50), poll).await {
+            Ok(Ok(Poll::Batches(batches))) => found.extend(batches.into_iter().flat_map(|batch| batch.records)),
+            Ok(other) => panic!("records were due, and {other:?} came"),
+            Err(_) => dropped += 1,
+        }
+    }
+    while found.len() < 60 {
+        found.extend(polled(&mut *member, 1).await.into_iter().map(|(_, record)| record));
+    }
+    let sent: Vec<String> = (0..60).map(|n| format!("r{n}")).collect();
+    assert_eq!(names(&found), sent, "{dropped} polls were dropped");
+    // What such a poll had found is not handed out after a seek.
+    bench.append(&from, &["last"]).await;
+    drop(tokio::time::timeout(Duration::ZERO, member.poll(ReadLimit::default(), Duration::from_secs(1))).await);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    member.seek(&from, 0).unwrap();
+    let again = polled(&mut *member, 61).await;
+    assert_eq!(again[0].1.offset, found[0].offset, "the seek, and nothing from before it");
 }
