@@ -18,10 +18,19 @@ pub(crate) fn of_process(pid: u32) -> anyhow::Result<Duration> {
     Ok(Duration::from_millis(total * 1_000 / TICKS_PER_SECOND))
 }
 
+/// Resident memory of a process, in bytes.
+pub(crate) fn memory_bytes(pid: u32) -> anyhow::Result<u64> {
+    of_status(pid, "VmRSS:")
+}
+
 /// Peak resident memory of a process, in bytes.
 pub(crate) fn memory_peak_bytes(pid: u32) -> anyhow::Result<u64> {
+    of_status(pid, "VmHWM:")
+}
+
+fn of_status(pid: u32, name: &'static str) -> anyhow::Result<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).context(name)?;
     let kib: u64 = line.trim().trim_end_matches(" kB").parse()?;
     Ok(kib * 1_024)
 }

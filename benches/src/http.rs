@@ -1,14 +1,14 @@
 //! HTTP to durable 202: batches of 1, 10, 100 and 500, events of 0.3, 0.85, 1 and 4 KB.
 //!
 //! First each connection sends as fast as it is answered, for the rate per CPU-second of the server;
-//! then requests are sent on a schedule at half the rate reached, and each latency is counted from
-//! the moment at which the request was due, so that a slow answer can't hide the ones behind it. The
-//! bare server gets the same schedule: what its tail shows is the machine's, its disk's and the load
-//! generator's.
+//! then, once the disk is calm again, requests are sent on a schedule at half the rate reached, and each
+//! latency is counted from the moment at which the request was due, so that a slow answer can't hide the
+//! ones behind it. The bare server gets the same schedule: what its tail shows is the machine's, its
+//! disk's and the load generator's.
 
 use crate::child::Server;
 use crate::table::{Row, grouped, print};
-use crate::{cpu, samples};
+use crate::{cpu, disk, samples};
 use anyhow::bail;
 use hdrhistogram::Histogram;
 use std::path::Path;
@@ -26,6 +26,12 @@ struct Shape {
     connections: usize,
 }
 
+impl std::fmt::Display for Shape {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} x {} B, {} connections", self.events, self.bytes, self.connections)
+    }
+}
+
 /// What one load reached.
 struct Reached {
     requests: u64,
@@ -34,8 +40,8 @@ struct Reached {
     latency_us: Histogram<u64>,
 }
 
-/// Runs every shape against killfeed and against the bare server.
-pub(crate) fn run(killfeed: &Path, seconds: u64) -> anyhow::Result<()> {
+/// Runs every shape whose name has `only` in it against killfeed and against the bare server.
+pub(crate) fn run(killfeed: &Path, seconds: u64, only: &str) -> anyhow::Result<()> {
     let shape = |events, bytes, connections| Shape { events, bytes, connections };
     let shapes = [
         shape(1, 300, 64),
@@ -50,39 +56,52 @@ pub(crate) fn run(killfeed: &Path, seconds: u64) -> anyhow::Result<()> {
         shape(500, 4_096, 4),
     ];
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let mut rows = Vec::new();
-    for shape in shapes {
+    let (mut rows, mut tails) = (Vec::new(), Vec::new());
+    for shape in shapes.into_iter().filter(|shape| shape.to_string().contains(only)) {
         let dir = tempfile::tempdir()?;
         let ours = Server::killfeed(killfeed, "ingest", dir.path(), &[])?;
         let full = runtime.block_on(load(&ours, shape, seconds, None))?;
-        let half_rate = full.requests as f64 / full.wall.as_secs_f64() / 2.0;
-        let half = runtime.block_on(load(&ours, shape, seconds, Some(half_rate)))?;
+        let rate = full.requests as f64 / full.wall.as_secs_f64();
+        let half = steady(&runtime, &ours, dir.path(), shape, seconds, rate / 2.0)?;
         let memory = cpu::memory_peak_bytes(ours.pid())?;
-        drop(ours);
+        drop((ours, dir));
         let dir = tempfile::tempdir()?;
         let bare = Server::bare(dir.path())?;
         let limit = runtime.block_on(load(&bare, shape, seconds, None))?;
-        let limit_half = runtime.block_on(load(&bare, shape, seconds, Some(half_rate)))?;
+        let limit_half = steady(&runtime, &bare, dir.path(), shape, seconds, rate / 2.0)?;
         let per_cpu = |reached: &Reached| (reached.requests * shape.events) as f64 / reached.cpu.as_secs_f64();
-        let tail = |reached: &Reached| {
-            let ms = |quantile| reached.latency_us.value_at_quantile(quantile) as f64 / 1_000.0;
-            format!("p50 {:.1}, p95 {:.1}, p99 {:.1} ms", ms(0.5), ms(0.95), ms(0.99))
-        };
+        let what = shape.to_string();
+        let by_the_wall = grouped(rate * shape.events as f64);
+        tails.push(format!("| {what} | {half} | {limit_half} |"));
         rows.push(Row {
-            what: format!("{} x {} B, {} connections", shape.events, shape.bytes, shape.connections),
+            what,
             ours: per_cpu(&full),
             limit: Some(per_cpu(&limit)),
-            note: format!(
-                "{} events/s by the wall; at half of it {}, the limit at the same rate {}; {} MiB",
-                grouped((full.requests * shape.events) as f64 / full.wall.as_secs_f64()),
-                tail(&half),
-                tail(&limit_half),
-                memory >> 20
-            ),
+            note: format!("{by_the_wall} events/s by the wall; {} MiB", memory >> 20),
         });
     }
     print("HTTP to durable 202", "events per CPU-second", &rows);
+    println!("\n### HTTP to durable 202 at half of that rate, in ms\n");
+    println!("| what | p50 | p95 | p99 | disk | limit's p50 | p95 | p99 | disk |");
+    println!("|---|---:|---:|---:|---:|---:|---:|---:|---:|");
+    tails.iter().for_each(|tail| println!("{tail}"));
     Ok(())
+}
+
+/// Latencies on a schedule, after a rest: the median, two tails, and the tail of a bare synced write on the
+/// disk just before, as cells of a table.
+fn steady(
+    runtime: &tokio::runtime::Runtime,
+    server: &Server,
+    dir: &Path,
+    shape: Shape,
+    seconds: u64,
+    rate: f64,
+) -> anyhow::Result<String> {
+    let disk = disk::settle(dir)?;
+    let reached = runtime.block_on(load(server, shape, seconds, Some(rate)))?;
+    let ms = |quantile| reached.latency_us.value_at_quantile(quantile) as f64 / 1_000.0;
+    Ok(format!("{:.1} | {:.1} | {:.1} | {:.1}", ms(0.5), ms(0.95), ms(0.99), disk.as_secs_f64() * 1_000.0))
 }
 
 /// Bodies are made before the clock starts: every request of a connection is another set of events.

@@ -11,6 +11,7 @@ mod bare;
 mod child;
 mod cpu;
 mod decoding;
+mod disk;
 mod filled;
 mod http;
 mod pipeline;
@@ -48,9 +49,13 @@ enum What {
     /// Clean records to committed Parquet, beside bare decode and write.
     Sink,
     /// HTTP to durable 202, beside a server that only reads, scans and stores.
-    Ingest,
-    /// Everything in one process, from HTTP to committed rows.
-    Pipeline,
+    Ingest {
+        /// Only the shapes whose name has this in it, `1 x` or `4096 B`.
+        #[arg(long, default_value = "")]
+        only: String,
+    },
+    /// Everything in one process, from HTTP to committed rows, and its memory on the way.
+    Pipeline(pipeline::Load),
     /// From 202 to SELECT, at two flush intervals, without and under load.
     Visibility {
         /// Events/s of the load.
@@ -74,16 +79,16 @@ fn main() -> anyhow::Result<()> {
         Some(What::Decode) => decoding::run(),
         Some(What::Process) => processing::run(),
         Some(What::Sink) => sinking::run(),
-        Some(What::Ingest) => http::run(&killfeed()?, seconds),
-        Some(What::Pipeline) => pipeline::run(&killfeed()?),
+        Some(What::Ingest { only }) => http::run(&killfeed()?, seconds, &only),
+        Some(What::Pipeline(load)) => pipeline::run(&killfeed()?, load),
         Some(What::Visibility { load }) => visibility::run(&killfeed()?, load),
         Some(What::BareServer { dir }) => bare::serve(&dir),
         None => {
             decoding::run()?;
             processing::run()?;
             sinking::run()?;
-            http::run(&killfeed()?, seconds)?;
-            pipeline::run(&killfeed()?)?;
+            http::run(&killfeed()?, seconds, "")?;
+            pipeline::run(&killfeed()?, pipeline::Load::default())?;
             visibility::run(&killfeed()?, 10_000)
         }
     }

@@ -67,7 +67,8 @@ pub struct Config {
     pub size_limit_bytes: Option<u64>,
     /// Cache of blocks read from disk.
     pub cache_bytes: u64,
-    /// Records held in memory until they are written to tables.
+    /// Records held in memory until they are written to tables. Each of these writes goes to the disk at once,
+    /// and what syncs then waits for it: the smaller, the shorter the longest wait of an append.
     pub memtable_bytes: u64,
     /// How free disk is found out.
     pub space: SpaceProbe,
@@ -81,7 +82,7 @@ impl Default for Config {
             reserve_bytes: 256 << 20,
             size_limit_bytes: None,
             cache_bytes: 64 << 20,
-            memtable_bytes: 64 << 20,
+            memtable_bytes: 8 << 20,
             space: SpaceProbe::default(),
         }
     }
