@@ -33,6 +33,9 @@ pub(crate) enum Command {
     /// Print every option of a server with its default and reason, as a config file; what is set by a
     /// flag, the environment or --config stands uncommented.
     Config(Options),
+    /// Kafka's topics: what they should be, and making them so.
+    #[command(subcommand)]
+    Topics(Topics),
     /// Ask a question in SQL.
     Sql(Sql),
     /// List or run reports.
@@ -69,6 +72,14 @@ pub(crate) enum Command {
     /// API keys.
     #[command(subcommand)]
     Key(Key),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Topics {
+    /// What `apply` would do for the streams of the options and schemas. Exit code 1 if there is something.
+    Plan(Options),
+    /// Make topics that are missing, bring settings to what they should be, record each stream.
+    Apply(Options),
 }
 
 /// Ask a question in SQL.

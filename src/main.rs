@@ -14,7 +14,7 @@ mod exit;
 mod options;
 mod server;
 
-use crate::cli::{Cli, Command, Key};
+use crate::cli::{Cli, Command, Key, Topics};
 use crate::exit::Failure;
 use crate::options::Options;
 use crate::server::Role;
@@ -48,12 +48,23 @@ fn run() -> Result<(), Failure> {
             let (command, matches, _) = with_config_file(&matches)?;
             return config::print(&command, &matches, &mut std::io::stdout().lock());
         }
+        Command::Topics(ref topics) => {
+            let (_, matches, _) = with_config_file(&matches)?;
+            let options = options_of(&matches)?;
+            return match topics {
+                Topics::Plan(_) => server::plan(&options),
+                Topics::Apply(_) => server::apply(&options),
+            };
+        }
         Command::Key(key) => return new_key(key),
         other => return client::run(other),
     };
     let (_, matches, keys) = with_config_file(&matches)?;
-    let options = Options::from_arg_matches(&matches).map_err(|error| Failure::usage(config::one_line(&error)))?;
-    server::run(role, options, keys)
+    server::run(role, options_of(&matches)?, keys)
+}
+
+fn options_of(matches: &clap::ArgMatches) -> Result<Options, Failure> {
+    Options::from_arg_matches(matches).map_err(|error| Failure::usage(config::one_line(&error)))
 }
 
 /// The line as the command understands it. Help and version are printed, and end the process.
@@ -81,17 +92,18 @@ fn all_faults(failure: Failure) -> Failure {
 /// The server command with its options as the flags, the environment and the config file say.
 fn with_config_file(matches: &clap::ArgMatches) -> Result<(clap::Command, clap::ArgMatches, Keys), Failure> {
     let root = Cli::command();
-    let Some((name, matches)) = matches.subcommand() else {
-        return Err(Failure::usage("no command"));
-    };
-    let command = root.find_subcommand(name).cloned().unwrap_or(root);
+    let (mut command, mut matches, mut depth) = (root, matches, 1);
+    while let Some((name, further)) = matches.subcommand() {
+        command = command.find_subcommand(name).cloned().unwrap_or(command);
+        (matches, depth) = (further, depth + 1);
+    }
     let Some(file) = matches.get_one::<std::path::PathBuf>("config") else {
         return Ok((command, matches.clone(), Keys::none()));
     };
     let loaded = config::load(file, &command, matches)?;
     let mut line: Vec<OsString> = vec!["killfeed".into()];
     line.extend(loaded.arguments);
-    line.extend(std::env::args_os().skip(2));
+    line.extend(std::env::args_os().skip(depth));
     let matches = parse(&mut command.clone(), line)?;
     Ok((command, matches, loaded.keys))
 }

@@ -1,6 +1,7 @@
 //! What a server can be told: one definition that drives the flags, the environment, the config
 //! file, and what `killfeed config` prints.
 
+use crate::exit::Failure;
 use clap::Args;
 use edge::IpNet;
 use std::net::SocketAddr;
@@ -32,9 +33,24 @@ pub(crate) struct Options {
     #[arg(long, value_name = "DIR", env = "KILLFEED_SCHEMAS")]
     pub(crate) schemas: Option<PathBuf>,
 
-    /// The log: `embedded` keeps it in <data-dir>/log, one process at a time.
+    /// The log: `embedded` keeps it in <data-dir>/log, one process at a time;
+    /// `kafka://HOST:PORT[,HOST:PORT]...` keeps it on Apache Kafka, for any number of processes.
     #[arg(long, value_name = "LOG", default_value = "embedded", env = "KILLFEED_LOG", value_parser = parse_log)]
     pub(crate) log: LogKind,
+
+    /// Kafka has one node only: topics have one replica, and what was acknowledged is lost with the node's
+    /// disk. Without this, topics that could lose it are refused.
+    #[arg(long, env = "KILLFEED_SINGLE_NODE")]
+    pub(crate) single_node: bool,
+
+    /// Stands before the names of topics, groups and transactional ids, for several killfeeds on one Kafka.
+    #[arg(long, value_name = "PREFIX", default_value = "", env = "KILLFEED_KAFKA_PREFIX", value_parser = parse_prefix)]
+    pub(crate) kafka_prefix: String,
+
+    /// A setting of librdkafka for all of its clients, for example security.protocol=SASL_SSL; repeatable.
+    #[arg(long, value_name = "NAME=VALUE", env = "KILLFEED_KAFKA_PROPERTY", value_delimiter = ';', hide_env_values = true,
+          value_parser = parse_property)]
+    pub(crate) kafka_property: Vec<(String, String)>,
 
     /// Where the Delta tables go [default: <data-dir>/tables].
     #[arg(long, value_name = "DIR", env = "KILLFEED_STORE")]
@@ -136,6 +152,20 @@ impl Options {
         self.schemas.clone().unwrap_or_else(|| self.data_dir.join("schemas"))
     }
 
+    /// How to reach Kafka.
+    ///
+    /// # Errors
+    /// The log is not on Kafka.
+    pub(crate) fn kafka(&self) -> Result<kafka_log::Config, Failure> {
+        let LogKind::Kafka(brokers) = &self.log else { return Err(Failure::usage("the log is not on Kafka")) };
+        Ok(kafka_log::Config {
+            prefix: self.kafka_prefix.clone(),
+            single_node: self.single_node,
+            properties: self.kafka_property.iter().cloned().collect(),
+            ..kafka_log::Config::new(brokers)
+        })
+    }
+
     /// Where the tables are.
     pub(crate) fn store_location(&self) -> String {
         self.store.clone().unwrap_or_else(|| self.data_dir.join("tables").to_string_lossy().into_owned())
@@ -152,17 +182,41 @@ pub(crate) enum AddressKept {
 }
 
 /// Which log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum LogKind {
     /// In this process, on the local disk.
     Embedded,
+    /// On the cluster that these brokers belong to: `host:port`, separated by commas.
+    Kafka(String),
 }
 
 fn parse_log(text: &str) -> Result<LogKind, String> {
-    match text {
-        "embedded" => Ok(LogKind::Embedded),
-        _ if text.starts_with("kafka://") => Err("this build has no Kafka log; there is `embedded`".into()),
-        _ => Err("there is `embedded`".into()),
+    const HOW: &str = "there are `embedded` and `kafka://HOST:PORT[,HOST:PORT]...`";
+    if text == "embedded" {
+        return Ok(LogKind::Embedded);
+    }
+    let brokers = text.strip_prefix("kafka://").ok_or(HOW)?;
+    for broker in brokers.split(',') {
+        let (host, port) = broker.rsplit_once(':').ok_or(HOW)?;
+        if host.is_empty() || host.contains('/') || port.parse::<u16>().map_or(true, |port| port == 0) {
+            return Err(format!("{broker:?} is no HOST:PORT; {HOW}"));
+        }
+    }
+    Ok(LogKind::Kafka(brokers.to_owned()))
+}
+
+fn parse_prefix(text: &str) -> Result<String, String> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    if text.len() <= 100 && text.chars().all(fits) {
+        return Ok(text.to_owned());
+    }
+    Err("give at most 100 characters of a-z, A-Z, 0-9, . _ and -, as Kafka's names allow".into())
+}
+
+fn parse_property(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.trim().to_owned(), value.to_owned())),
+        _ => Err("give it as NAME=VALUE".into()),
     }
 }
 
@@ -245,6 +299,19 @@ mod tests {
             assert!(parse_size(text, 1 << 20).is_err(), "{text}");
         }
         assert!(parse_memory("15MiB").unwrap_err().contains("at least 16 MiB"));
+    }
+
+    #[test]
+    fn logs_are_embedded_or_on_brokers() {
+        assert_eq!(parse_log("embedded"), Ok(LogKind::Embedded));
+        assert_eq!(parse_log("kafka://a:1,b.c:9092"), Ok(LogKind::Kafka("a:1,b.c:9092".into())));
+        for text in
+            ["", "kafka", "kafka://", "kafka://a", "kafka://a:0", "kafka://a:1,", "kafka://a:1/x", "redis://a:1"]
+        {
+            assert!(parse_log(text).is_err(), "{text}");
+        }
+        assert_eq!(parse_property("sasl.password=a=b"), Ok(("sasl.password".into(), "a=b".into())));
+        assert!(parse_property("=b").is_err() && parse_property("a").is_err() && parse_prefix("a/b").is_err());
     }
 
     #[test]

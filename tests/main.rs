@@ -7,6 +7,7 @@
 //! | `truth` | generated games: reports, tables and audit equal what the generator says |
 //! | `damage` | a log that lost what the tables hold |
 //! | `kills` | SIGKILL at random moments under load: acknowledged is in its table, once |
+//! | `kafka` | the same on Apache Kafka (`cluster` starts one): roles as processes, kills, an outage |
 //! | `stops` | SIGTERM under load, and a second one; port, directory and lock that are somebody else's |
 //! | `access` | keys and scopes, personal fields, a player forgotten |
 //! | `addresses` | whose word counts for a client's address, as the geo columns show |
@@ -23,8 +24,11 @@
 
 mod access;
 mod addresses;
+#[path = "../events/kafka/tests/cluster.rs"]
+mod cluster;
 mod damage;
 mod edges;
+mod kafka;
 mod kills;
 mod limits;
 mod modes;
@@ -37,3 +41,6 @@ mod streams;
 mod support;
 mod tidy;
 mod truth;
+
+/// Where the scripts' folder begins.
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");

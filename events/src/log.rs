@@ -7,7 +7,7 @@
 //! implementation can make them: fsynced by the embedded log, on all in-sync replicas with Kafka.
 //! The records of one call for one partition stand in the order given; what one process appends stands
 //! next to each other. An append that failed with [`Error::InDoubt`] may or may not stand, and with
-//! Kafka it may stand in part; with any other error it doesn't stand.
+//! Kafka it may stand in part, or twice after an outage; with any other error it doesn't stand.
 //!
 //! **Offsets** of a partition strictly increase in append order and are never given twice, not even
 //! after the tail was lost. Gaps are allowed (Kafka's transaction markers take offsets, a crash may

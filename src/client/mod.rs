@@ -50,6 +50,7 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         | Command::Sink(_)
         | Command::Query(_)
         | Command::Config(_)
+        | Command::Topics(_)
         | Command::Key(_) => Err(Failure::usage("no client command")),
     }
 }

@@ -9,8 +9,11 @@ pub(crate) fn prepare(dir: &Path) -> Result<(), Failure> {
     std::fs::create_dir_all(dir).map_err(|error| refuse("make", error))?;
     let probe = dir.join(".writable");
     std::fs::write(&probe, b"").map_err(|error| refuse("write to", error))?;
-    std::fs::remove_file(&probe).map_err(|error| refuse("write to", error))?;
-    Ok(())
+    match std::fs::remove_file(&probe) {
+        // Another role that starts at the same time has removed it.
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(refuse("write to", error)),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]

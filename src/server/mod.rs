@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`run`] | checks what can be checked, binds the address, opens the log, starts the parts |
 //! | `http` | connections; `linger` reads what is left of bodies; `routes` says what answers on which path |
+//! | `log` | which log: embedded, or on Kafka; `topics` plans and makes the latter's |
 //! | `parts` | the parts that a role consists of, and their tasks |
 //! | `streams` | those of them that each stream has: made at start, and when a schema names a new one |
 //! | `ready` | which part is up |
@@ -19,6 +20,7 @@ mod data_dir;
 mod flush;
 mod http;
 mod linger;
+mod log;
 mod metrics;
 mod parts;
 mod ready;
@@ -26,6 +28,9 @@ mod routes;
 mod schemas;
 mod streams;
 mod telemetry;
+mod topics;
+
+pub(crate) use topics::{apply, plan};
 
 use crate::exit::Failure;
 use crate::options::Options;
@@ -65,7 +70,7 @@ impl Role {
         self == Self::Up || self == other
     }
 
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Up => "up",
             Self::Ingest => "ingest",
@@ -177,6 +182,9 @@ fn greet(role: Role, options: &Options, address: SocketAddr) -> Result<(), Failu
     writeln!(out, "killfeed {} {}", role.name(), env!("CARGO_PKG_VERSION"))?;
     writeln!(out, "  listening  http://{address}")?;
     writeln!(out, "  data       {}", options.data_dir.display())?;
+    if let crate::options::LogKind::Kafka(brokers) = &options.log {
+        writeln!(out, "  log        kafka://{brokers}")?;
+    }
     writeln!(out, "  tables     {}", options.store_location())?;
     writeln!(out, "  schemas    {}", options.schemas_dir().display())?;
     if role == Role::Up && std::io::stdout().is_terminal() {

@@ -2,6 +2,7 @@
 
 use super::admin::{self, Admin};
 use super::flush::Flusher;
+use super::log::{OpenLog, not_served};
 use super::ready::{Readiness, State};
 use super::streams::Streams;
 use super::{Role, data_dir, schemas};
@@ -10,8 +11,6 @@ use crate::options::Options;
 use axum::Router;
 use edge::{ClientAddress, Keys};
 use events::Clock;
-use events::log::Log as _;
-use events::log::embedded::{self, EmbeddedLog};
 use ingest::Ingest;
 use queries::audit::Books;
 use sinks::Maintenance;
@@ -23,14 +22,8 @@ use std::time::Duration;
 use tables::Store;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
-
-/// This process' name in ledger entries and transactional ids. The embedded log has one process at a
-/// time, and the same name after a restart fences what is left of the one before.
-pub(crate) const INSTANCE: &str = "local";
-/// How often the embedded log is asked to delete what is past its retention.
-const RETENTION_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Queries that may wait, for each that runs.
 const WAITING_PER_RUNNING: usize = 16;
@@ -63,7 +56,7 @@ pub(crate) struct Parts {
     /// Parts that streams bring while this runs.
     further: UnboundedReceiver<Part>,
     stop: CancellationToken,
-    log: EmbeddedLog,
+    log: OpenLog,
     ingest: Option<Ingest>,
     flusher: Flusher,
 }
@@ -79,13 +72,13 @@ impl Parts {
     ) -> Result<(Self, Router), Failure> {
         data_dir::prepare(&options.data_dir)?;
         let (registry, directory) = schemas::load(&options.schemas_dir())?;
-        let log = open_log(options, clock.clone()).await?;
-        let watched = log.clone();
+        let log = OpenLog::open(role, options, clock.clone()).await?;
+        let watched = log.shared();
         readiness.watch("log", move || watched.trouble().map_or(State::Ready, State::Not));
         let store = Store::open(&options.store_location()).map_err(Failure::usage)?;
 
         let (stop, (send, further)) = (CancellationToken::new(), unbounded_channel());
-        let base = (Arc::new(log.clone()) as _, store);
+        let base = (log.shared(), store, log.instance());
         let streams = Streams::new(role, options, base, clock, registry.clone(), (send, stop.clone()));
         streams.follow(&registry.current()).await.map_err(|error| not_served(options, &error))?;
         let streams = Arc::new(streams);
@@ -98,7 +91,7 @@ impl Parts {
         let mut parts =
             Self { tasks: JoinSet::new(), further, stop: stop.clone(), log: log.clone(), ingest: None, flusher };
         parts.take_further();
-        parts.spawn(Part::new("log", keep_retention(log, stop.clone())));
+        parts.spawn(Part::new("log", log.keep(stop.clone())));
         if role.has(Role::Process) {
             readiness.set("processors", State::Ready);
         }
@@ -127,8 +120,10 @@ impl Parts {
 
     /// One part for all tables.
     fn start_maintenance(&mut self, options: &Options, streams: &Streams) -> Maintenance {
-        let maintenance =
-            Maintenance { keep_days: options.keep_days, ..Maintenance::new(streams.served.clone(), INSTANCE) };
+        let maintenance = Maintenance {
+            keep_days: options.keep_days,
+            ..Maintenance::new(streams.served.clone(), &*streams.instance)
+        };
         let run = sinks::maintain(
             maintenance.clone(),
             streams.log.clone(),
@@ -148,7 +143,7 @@ impl Parts {
         readiness: &Readiness,
     ) -> Result<Router, Failure> {
         let config = ingest::Config {
-            instance: INSTANCE.into(),
+            instance: streams.instance.to_string(),
             client_address: ClientAddress::new(options.trusted_proxy.iter().copied()),
             drain_limit: options.drain_timeout / 2,
             ..ingest::Config::default()
@@ -238,9 +233,7 @@ impl Parts {
             }
         }
         self.tasks.abort_all();
-        if timeout(limit, self.log.close()).await.is_err() {
-            tracing::warn!("the log is still writing");
-        }
+        self.log.close(limit).await;
     }
 }
 
@@ -249,53 +242,6 @@ fn said(error: tokio::task::JoinError) -> String {
     let Ok(panic) = error.try_into_panic() else { return "it was stopped from outside".into() };
     let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
     text.unwrap_or("without a word").lines().collect::<Vec<_>>().join(" ")
-}
-
-async fn open_log(options: &Options, clock: Arc<dyn Clock>) -> Result<EmbeddedLog, Failure> {
-    let dir = options.data_dir.join("log");
-    let opened = tokio::task::spawn_blocking({
-        let dir = dir.clone();
-        let config = embedded::Config { size_limit_bytes: options.log_size_limit, ..embedded::Config::default() };
-        move || EmbeddedLog::open(dir, config, clock)
-    });
-    match opened.await {
-        Ok(Ok(log)) => Ok(log),
-        Ok(Err(error)) => Err(Failure::usage(format!("cannot open the log in {}: {error}", dir.display()))),
-        Err(error) => Err(Failure::negative(format!("opening the log panicked: {error}"))),
-    }
-}
-
-/// What a start that can't serve its streams ends with.
-fn not_served(options: &Options, error: &sinks::Error) -> Failure {
-    match error {
-        sinks::Error::LogBehind { .. } => {
-            let dir = options.data_dir.join("log");
-            Failure::usage(format!(
-                "{error}. Put back a whole copy of {dir}; or move {dir} away to begin a new log: rows stay as they are, and \
-                 what was only in the old log is missing",
-                dir = dir.display()
-            ))
-        }
-        sinks::Error::Log(error) => Failure::usage(error),
-        _ => Failure::usage(format!("cannot compare the log with the tables: {error}")),
-    }
-}
-
-/// Also notices if the log's own thread is gone: what is asked of it then only waits.
-async fn keep_retention(log: EmbeddedLog, stop: CancellationToken) -> Result<(), String> {
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return Ok(()),
-            () = log.ended() => return Err("its writer has stopped; what was acknowledged is on disk".into()),
-            () = tokio::time::sleep(RETENTION_INTERVAL) => {}
-        }
-        match log.enforce_retention().await {
-            Ok(0) => {}
-            Ok(bytes) => tracing::info!(bytes, "log deleted what was past its retention"),
-            Err(error) if error.is_retryable() => tracing::warn!(%error, "log retention; trying again"),
-            Err(error) => return Err(error.to_string()),
-        }
-    }
 }
 
 fn start_queries(options: &Options, streams: &Streams, keys: Keys, readiness: &Readiness) -> Result<Router, Failure> {

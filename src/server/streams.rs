@@ -3,7 +3,7 @@
 //! before ingest takes events for it.
 
 use super::Role;
-use super::parts::{INSTANCE, Part, bytes};
+use super::parts::{Part, bytes};
 use crate::options::{AddressKept, Options};
 use events::log::{self, Log, StreamInfo, StreamSpec};
 use events::schema::{Registry, SharedRegistry};
@@ -27,6 +27,8 @@ pub(crate) struct Streams {
     pub(crate) role: Role,
     pub(crate) options: Options,
     pub(crate) log: Arc<dyn Log>,
+    /// This process' name in ledger entries and transactional ids.
+    pub(crate) instance: Arc<str>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) registry: SharedRegistry,
     pub(crate) store: Store,
@@ -48,7 +50,7 @@ impl Streams {
     pub(crate) fn new(
         role: Role,
         options: &Options,
-        (log, store): (Arc<dyn Log>, Store),
+        (log, store, instance): (Arc<dyn Log>, Store, &str),
         clock: Arc<dyn Clock>,
         registry: SharedRegistry,
         (parts, stop): (UnboundedSender<Part>, CancellationToken),
@@ -57,6 +59,7 @@ impl Streams {
             role,
             options: options.clone(),
             log,
+            instance: instance.into(),
             clock,
             registry,
             store,
@@ -78,7 +81,7 @@ impl Streams {
     /// then none is served that wasn't.
     pub(crate) async fn follow(&self, registry: &Registry) -> Result<(), sinks::Error> {
         let served = self.served.current();
-        let state_retention = self.state_retention.get().max(registry.dedupe_window_max() * 2);
+        let state_retention = self.state_retention.get().max(state_retention(registry));
         if state_retention > self.state_retention.get() {
             for info in &served {
                 self.served.put(self.make(&info.stream, state_retention).await?);
@@ -86,8 +89,9 @@ impl Streams {
             self.state_retention.lengthen(state_retention);
         }
         let mut further = Vec::new();
-        for stream in
-            self.wanted(registry).into_iter().filter(|wanted| !served.iter().any(|info| info.stream == *wanted))
+        for stream in wanted(&self.options, registry)
+            .into_iter()
+            .filter(|wanted| !served.iter().any(|info| info.stream == *wanted))
         {
             let info = self.make(&stream, state_retention).await?;
             sinks::check_log(self.log.as_ref(), &self.store, &info).await?;
@@ -107,18 +111,8 @@ impl Streams {
         self.healths.lock().unwrap_or_else(PoisonError::into_inner).iter().find_map(Health::trouble)
     }
 
-    /// The stream of the options first, then those that schemas name. A schema that names none means
-    /// the first, whatever its name.
-    fn wanted(&self, registry: &Registry) -> Vec<Stream> {
-        let first = &self.options.stream;
-        let named: BTreeSet<&Stream> = registry.iter().map(|schema| &schema.stream).collect();
-        let further = named.into_iter().filter(|stream| *stream != first && stream.name() != DEFAULT_STREAM);
-        std::iter::once(first).chain(further).cloned().collect()
-    }
-
     async fn make(&self, stream: &Stream, state_retention: Duration) -> log::Result<StreamInfo> {
-        let (partitions, retention) = (self.options.partitions, self.options.retention);
-        self.log.create_stream(&StreamSpec { stream: stream.clone(), partitions, retention, state_retention }).await
+        self.log.create_stream(&spec(&self.options, stream, state_retention)).await
     }
 
     /// Starts the parts of a stream whose topics were made.
@@ -146,7 +140,7 @@ impl Streams {
             geoip: self.options.geoip.clone(),
             discovery: !self.options.no_discovery,
             state_retention: self.state_retention.clone(),
-            ..processors::Config::new(info.stream.clone(), INSTANCE, scratch)
+            ..processors::Config::new(info.stream.clone(), &*self.instance, scratch)
         };
         let (log, registry) = (self.log.clone(), self.registry.clone());
         let run = processors::run(config, log, registry, self.clock.clone(), self.stop.clone());
@@ -158,7 +152,7 @@ impl Streams {
             flush_interval: self.options.flush_interval,
             discovery: !self.options.no_discovery,
             drain: self.options.drain_timeout,
-            ..sinks::Config::new(info.stream.clone(), INSTANCE)
+            ..sinks::Config::new(info.stream.clone(), &*self.instance)
         };
         self.healths.lock().unwrap_or_else(PoisonError::into_inner).push(config.health.clone());
         let (log, store, registry) = (self.log.clone(), self.store.clone(), self.registry.clone());
@@ -171,4 +165,24 @@ impl Streams {
             tracing::warn!("a stream came while this process stops; the next start serves it");
         }
     }
+}
+
+/// The stream of the options first, then those that schemas name. A schema that names none means
+/// the first, whatever its name.
+pub(crate) fn wanted(options: &Options, registry: &Registry) -> Vec<Stream> {
+    let first = &options.stream;
+    let named: BTreeSet<&Stream> = registry.iter().map(|schema| &schema.stream).collect();
+    let further = named.into_iter().filter(|stream| *stream != first && stream.name() != DEFAULT_STREAM);
+    std::iter::once(first).chain(further).cloned().collect()
+}
+
+/// How long `.state` is kept: twice the longest dedupe window, and not less than the default.
+pub(crate) fn state_retention(registry: &Registry) -> Duration {
+    STATE_RETENTION_MIN.max(registry.dedupe_window_max() * 2)
+}
+
+/// How a stream is made.
+pub(crate) fn spec(options: &Options, stream: &Stream, state_retention: Duration) -> StreamSpec {
+    let (partitions, retention) = (options.partitions, options.retention);
+    StreamSpec { stream: stream.clone(), partitions, retention, state_retention }
 }

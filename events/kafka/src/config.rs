@@ -16,6 +16,11 @@ const QUEUE_MESSAGES: &str = "50000";
 /// The longest message that producers take, in bytes: a record of the longest kind, and its framing.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 2 << 20;
 
+/// How long a producer goes on with a record whose append was answered "in doubt": longer than a cluster
+/// takes to choose new leaders. A record that is given up makes the client number those behind it anew, and
+/// one of them that stood already would stand twice.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// How the log finds its cluster, and what it may spend.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -79,15 +84,16 @@ impl Config {
         config
     }
 
-    fn producer_settings(&self, timeout: Duration) -> [(&'static str, String); 7] {
+    /// `patience` is how long the client itself goes on with a record, `request` with one request of it.
+    fn producer_settings(&self, patience: Duration, request: Duration) -> [(&'static str, String); 7] {
         [
             ("message.max.bytes", MESSAGE_BYTES_MAX.to_string()),
             // Twice what appends may hold, so that the bound is met before, whole appends at a time.
             ("queue.buffering.max.kbytes", (self.append_bytes_max.div_ceil(1 << 9)).to_string()),
             ("queue.buffering.max.messages", "1000000".into()),
             ("linger.ms", "2".into()),
-            ("message.timeout.ms", millis(timeout)),
-            ("request.timeout.ms", millis(timeout.div_f64(2.0).max(Duration::from_secs(1)))),
+            ("message.timeout.ms", millis(patience)),
+            ("request.timeout.ms", millis(request.div_f64(2.0).max(Duration::from_secs(1)))),
             ("retry.backoff.max.ms", "500".into()),
         ]
     }
@@ -95,7 +101,7 @@ impl Config {
     /// A producer for appends. `acks` is Kafka's word: `all`, `1` or `0`.
     pub(crate) fn producer(&self, acks: &str) -> ClientConfig {
         let idempotent = if acks == "all" { "true" } else { "false" };
-        let settings = self.producer_settings(self.delivery_timeout);
+        let settings = self.producer_settings(self.delivery_timeout.max(PATIENCE), self.delivery_timeout);
         let mut all: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
         all.extend([("acks", acks), ("enable.idempotence", idempotent)]);
         if acks != "all" {
@@ -108,7 +114,7 @@ impl Config {
     /// The producer of one transactional id.
     pub(crate) fn transactor(&self, id: &str) -> ClientConfig {
         let timeout = millis(self.transaction_timeout);
-        let settings = self.producer_settings(self.transaction_timeout);
+        let settings = self.producer_settings(self.transaction_timeout, self.transaction_timeout);
         let mut all: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
         all.extend([("transactional.id", id), ("transaction.timeout.ms", &timeout)]);
         self.client(&all)

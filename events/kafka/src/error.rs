@@ -75,6 +75,8 @@ pub(crate) const fn is_passing(code: Code) -> bool {
                 | Code::CoordinatorLoadInProgress
                 | Code::BrokerTransportFailure
                 | Code::OperationTimedOut
+                // A broker that the cluster no longer names is let go with all that was asked of it.
+                | Code::DestroyBroker
                 | Code::FencedLeaderEpoch
                 | Code::UnknownLeaderEpoch
         )

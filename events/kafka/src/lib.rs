@@ -11,6 +11,7 @@
 //! | `reader` | reads without a group: recovery, audit, bounds |
 //! | `streams` | which streams there are: incarnations, numbers of partitions |
 //! | `topics` | topics and their settings, and what a fit topic is |
+//! | `plan` | what topics should be and aren't |
 //! | `trouble` | why appends fail, for readiness |
 //! | `record` | the CloudEvents Kafka binding: headers, key and payload |
 //! | `error` | what the client's errors mean for callers |
@@ -22,6 +23,7 @@ mod error;
 mod log;
 mod member;
 mod names;
+mod plan;
 mod producer;
 mod reader;
 mod record;
@@ -33,3 +35,4 @@ mod trouble;
 
 pub use config::Config;
 pub use log::KafkaLog;
+pub use plan::Change;

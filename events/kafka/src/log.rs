@@ -3,6 +3,7 @@
 use crate::config::Config;
 use crate::member::Member as Blocking;
 use crate::names::Names;
+use crate::plan::Change;
 use crate::producer::Appender;
 use crate::reader::Readers;
 use crate::seats::{Seat, Seats};
@@ -75,6 +76,22 @@ impl KafkaLog {
             closing: Arc::default(),
         };
         Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// What there is to do before a stream can be served: topics, settings, its record.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] if the cluster doesn't answer.
+    pub async fn plan(&self, spec: &StreamSpec) -> Result<Vec<Change>> {
+        self.shared.streams.plan(spec).await
+    }
+
+    /// Does what [`Self::plan`] says.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with all that is impossible; then nothing was changed.
+    pub async fn apply(&self, spec: &StreamSpec) -> Result<()> {
+        self.shared.streams.apply(spec).await
     }
 
     /// Sends what is still queued, and waits until members and transactors that were dropped have

@@ -66,6 +66,11 @@ impl Streams {
         Ok(self.look(stream).await?.map(|(info, _)| info))
     }
 
+    /// The number of partitions that is recorded of the stream, if it is.
+    pub(crate) async fn registered_partitions(&self, stream: &Stream) -> Result<Option<i32>> {
+        Ok(self.registered(stream).await?.map(|registered| registered.partitions))
+    }
+
     async fn look(&self, stream: &Stream) -> Result<Option<(StreamInfo, Vec<Found>)>> {
         let Some(registered) = self.registered(stream).await? else { return Ok(None) };
         self.check_partitions(stream, registered.partitions).await?;

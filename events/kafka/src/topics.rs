@@ -209,6 +209,21 @@ impl Topics {
         Ok(())
     }
 
+    /// Waits until settings that were changed are what every look finds: brokers learn of them one by one.
+    pub(crate) async fn await_settings(&self, spec: &StreamSpec) -> Result<()> {
+        let deadline = Instant::now() + self.config.request_timeout;
+        loop {
+            let found = self.find(&spec.stream).await?;
+            match self.differences(spec, &found).first() {
+                None => return Ok(()),
+                Some(Difference { topic, setting, is, .. }) if Instant::now() >= deadline => {
+                    return Err(Error::Unavailable(format!("{topic}: {setting} is still {is}")));
+                }
+                Some(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            }
+        }
+    }
+
     fn admin(&self) -> Result<AdminClient<Quiet>> {
         let made = self.config.admin().create_with_context(Quiet);
         made.map_err(|error| Error::Unavailable(format!("admin client: {error}")))

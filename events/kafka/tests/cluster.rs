@@ -1,16 +1,14 @@
 //! Kafka for tests: started from the jars that `make test` fetches, ended with the test.
 
-use kafka_log::{Config, KafkaLog};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
-use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// Some nodes, and the folder that they write to. Dropping it ends them.
 pub(crate) struct Cluster {
     dir: PathBuf,
-    nodes: usize,
+    pub(crate) nodes: usize,
+    /// Addresses, as clients want them.
     pub(crate) brokers: String,
 }
 
@@ -41,7 +39,7 @@ impl Cluster {
     }
 
     fn script_for(&self, name: &str, args: &[&str], node: Option<usize>) -> String {
-        let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/dev/kafka");
+        let scripts = Path::new(crate::ROOT).join("deploy/dev/kafka");
         let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
         let mut command = Command::new(scripts.join(name));
         command.args(args).env("KAFKA_DATA", &self.dir).env("KAFKA_HOME", target.join("kafka"));
@@ -54,39 +52,10 @@ impl Cluster {
         assert!(output.status.success(), "these tests need a Kafka, and it could not be started: {said}");
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
-
-    /// How a log finds the cluster; each call names things apart from all others.
-    pub(crate) fn config(&self) -> Config {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let prefix = format!("t{}-", COUNT.fetch_add(1, Ordering::Relaxed));
-        Config { prefix, single_node: self.nodes == 1, ..Config::new(self.brokers.clone()) }
-    }
-
-    /// A log on topics of its own.
-    pub(crate) fn log(&self) -> KafkaLog {
-        KafkaLog::new(self.config()).unwrap()
-    }
 }
 
 impl Drop for Cluster {
     fn drop(&mut self) {
         self.script("down", &["--kill", "--purge"]);
     }
-}
-
-/// Held by tests on the shared node together, by a test with nodes of its own alone: one cluster at work
-/// at a time is what a small machine has room for.
-static TURN: RwLock<()> = RwLock::const_new(());
-
-/// A cluster of the test's own, alone on the machine.
-pub(crate) async fn alone(nodes: usize) -> (Cluster, RwLockWriteGuard<'static, ()>) {
-    let turn = TURN.write().await;
-    (Cluster::start(nodes), turn)
-}
-
-/// One node that tests share which don't harm it. It ends with the process.
-pub(crate) async fn shared() -> (&'static Cluster, RwLockReadGuard<'static, ()>) {
-    static SHARED: OnceLock<Cluster> = OnceLock::new();
-    let turn = TURN.read().await;
-    (SHARED.get_or_init(|| Cluster::start(1)), turn)
 }

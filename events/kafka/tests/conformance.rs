@@ -1,6 +1,7 @@
 //! The same laws as every log.
 
-use crate::cluster::{Cluster, shared};
+use crate::cluster::Cluster;
+use crate::shared;
 use events::ManualClock;
 use events::log::{Log, conformance};
 use futures::FutureExt as _;
@@ -9,7 +10,7 @@ use std::sync::Arc;
 
 pub(crate) async fn keeps_the_laws(cluster: &Cluster) {
     conformance::laws(&|_: ManualClock| -> BoxFuture<'static, Arc<dyn Log>> {
-        let log = cluster.log();
+        let log = crate::log(cluster);
         async move { Arc::new(log) as Arc<dyn Log> }.boxed()
     })
     .await;

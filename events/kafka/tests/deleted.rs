@@ -1,7 +1,7 @@
 //! Records that Kafka deleted below a position: an error that stops, never a jump.
 
-use crate::cluster::{Cluster, shared};
-use crate::{put, raw, spec, stream};
+use crate::cluster::Cluster;
+use crate::{config, put, raw, shared, spec, stream};
 use events::log::{Error, Log, Member, Poll, ReadLimit};
 use kafka_log::{Config, KafkaLog};
 use rdkafka::ClientConfig;
@@ -43,7 +43,7 @@ fn assert_out_of_range(found: &Result<Poll, Error>, at: i64, start: i64) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_position_whose_records_were_deleted_is_out_of_range() {
     let (cluster, _turn) = shared().await;
-    let config = cluster.config();
+    let config = config(cluster);
     let log = KafkaLog::new(config.clone()).unwrap();
     log.create_stream(&spec(1)).await.unwrap();
     let texts: Vec<String> = (0..10).map(|n| n.to_string()).collect();

@@ -1,8 +1,8 @@
 //! Processors that die or freeze in the middle of a transaction.
 
-use crate::cluster::{Cluster, shared};
+use crate::cluster::Cluster;
 use crate::copier::{assert_copied, copy, fill};
-use crate::{say, spec};
+use crate::{say, shared, spec};
 use events::log::Log as _;
 use kafka_log::{Config, KafkaLog};
 use rustix::process::{Pid, Signal, kill_process};
@@ -16,7 +16,7 @@ const PARTITIONS: i32 = 2;
 
 /// A cluster's config with the shortest session that brokers allow.
 fn config(cluster: &Cluster) -> Config {
-    Config { session_timeout: Duration::from_secs(6), ..cluster.config() }
+    Config { session_timeout: Duration::from_secs(6), ..crate::config(cluster) }
 }
 
 /// The copier in a process of its own: this test binary, running the ignored test below.

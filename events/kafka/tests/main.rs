@@ -12,9 +12,46 @@ mod killed;
 mod outages;
 mod topics;
 
+use crate::cluster::Cluster;
 use events::log::{Append, Durability, Log, NewRecord, Offset, ReadLimit, Record, StreamSpec};
 use events::{Stream, TopicPartition};
+use kafka_log::{Config, KafkaLog};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
+use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+/// Where the scripts' folder begins.
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+
+/// Held by tests on the shared node together, by a test with nodes of its own alone: one cluster at work
+/// at a time is what a small machine has room for.
+static TURN: RwLock<()> = RwLock::const_new(());
+
+/// A cluster of the test's own, alone on the machine.
+async fn alone(nodes: usize) -> (Cluster, RwLockWriteGuard<'static, ()>) {
+    let turn = TURN.write().await;
+    (Cluster::start(nodes), turn)
+}
+
+/// One node that tests share which don't harm it. It ends with the process.
+async fn shared() -> (&'static Cluster, RwLockReadGuard<'static, ()>) {
+    static SHARED: OnceLock<Cluster> = OnceLock::new();
+    let turn = TURN.read().await;
+    (SHARED.get_or_init(|| Cluster::start(1)), turn)
+}
+
+/// How a log finds the cluster; each call names things apart from all others.
+fn config(cluster: &Cluster) -> Config {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let prefix = format!("t{}-", COUNT.fetch_add(1, Ordering::Relaxed));
+    Config { prefix, single_node: cluster.nodes == 1, ..Config::new(cluster.brokers.clone()) }
+}
+
+/// A log on topics of its own.
+fn log(cluster: &Cluster) -> KafkaLog {
+    KafkaLog::new(config(cluster)).unwrap()
+}
 
 fn stream() -> Stream {
     Stream::new("events").unwrap()

@@ -1,7 +1,6 @@
 //! Nodes that die while records are appended.
 
-use crate::cluster::alone;
-use crate::{put, raw, read_all, spec, text};
+use crate::{alone, config, put, raw, read_all, spec, text};
 use events::log::{Append, Durability, Error, Log as _, NewRecord};
 use kafka_log::{Config, KafkaLog};
 use std::collections::HashMap;
@@ -123,7 +122,7 @@ async fn until(what: &str, limit: Duration, is_so: impl Fn() -> bool) -> Duratio
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn all_of_kafka_killed_and_restarted_loses_nothing_acknowledged() {
     let (cluster, _turn) = alone(1).await;
-    let config = Config { delivery_timeout: DELIVERY, append_bytes_max: 8 << 20, ..cluster.config() };
+    let config = Config { delivery_timeout: DELIVERY, append_bytes_max: 8 << 20, ..config(&cluster) };
     let log = KafkaLog::new(config.clone()).unwrap();
     log.create_stream(&spec(PARTITIONS)).await.unwrap();
     assert_eq!(log.trouble(), None);
@@ -163,7 +162,7 @@ async fn all_of_kafka_killed_and_restarted_loses_nothing_acknowledged() {
 async fn three_nodes_keep_the_laws_and_one_of_them_may_die() {
     let (cluster, _turn) = alone(3).await;
     crate::conformance::keeps_the_laws(&cluster).await;
-    let log = cluster.log();
+    let log = crate::log(&cluster);
     log.create_stream(&spec(PARTITIONS)).await.unwrap();
     let (written, killed) = writing(&log, async {
         tokio::time::sleep(Duration::from_secs(1)).await;

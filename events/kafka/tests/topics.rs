@@ -1,9 +1,9 @@
 //! Topics and their settings: how long records are kept, and what is refused.
 
-use crate::cluster::{Cluster, shared};
-use crate::{put, raw, spec, stream};
+use crate::cluster::Cluster;
+use crate::{config, put, raw, shared, spec, stream};
 use events::log::{Error, Log as _, StreamSpec};
-use kafka_log::{Config, KafkaLog};
+use kafka_log::{Change, Config, KafkaLog};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewPartitions, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
@@ -37,7 +37,7 @@ fn millis(time: Duration) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn retention_is_as_last_asked_for_and_states_only_grows() {
     let (cluster, _turn) = shared().await;
-    let config = cluster.config();
+    let config = config(cluster);
     let log = KafkaLog::new(config.clone()).unwrap();
     let made = log.create_stream(&spec(1)).await.unwrap();
     let (raw, state) = (format!("{}events.raw", config.prefix), format!("{}events.state", config.prefix));
@@ -60,7 +60,7 @@ async fn retention_is_as_last_asked_for_and_states_only_grows() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn topics_that_break_the_laws_are_refused_with_every_fault() {
     let (cluster, _turn) = shared().await;
-    let config = Config { single_node: true, ..cluster.config() };
+    let config = Config { single_node: true, ..config(cluster) };
     let log = KafkaLog::new(config.clone()).unwrap();
     log.create_stream(&spec(1)).await.unwrap();
     put(&log, &raw(0), &["a".into()]).await.unwrap();
@@ -79,4 +79,34 @@ async fn topics_that_break_the_laws_are_refused_with_every_fault() {
     let refused = again.stream(&stream()).await;
     let Err(Error::Refused(text)) = refused else { panic!("a topic grew behind our back: {refused:?}") };
     assert!(text.contains("2 partitions, and 1 are recorded"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plan_says_all_that_apply_then_does() {
+    let (cluster, _turn) = shared().await;
+    let config = config(cluster);
+    let log = KafkaLog::new(config.clone()).unwrap();
+    let planned = log.plan(&spec(2)).await.unwrap();
+    let made = planned.iter().filter(|change| matches!(change, Change::Make { partitions: 2, replicas: 1, .. }));
+    assert_eq!(made.count(), 5, "{planned:?}");
+    assert!(planned.contains(&Change::Record { stream: "events".into() }) && planned.len() == 6, "{planned:?}");
+    assert_eq!(log.stream(&stream()).await.unwrap(), None, "a plan changes nothing");
+    log.apply(&spec(2)).await.unwrap();
+    let first = log.stream(&stream()).await.unwrap().unwrap();
+    assert_eq!(log.plan(&spec(2)).await.unwrap(), []);
+
+    let clean = format!("{}events.clean", config.prefix);
+    set(cluster, &clean, &[("cleanup.policy", "compact"), ("segment.bytes", "8388608")]).await;
+    assert!(matches!(log.stream(&stream()).await, Err(Error::Refused(_))), "a topic that forgets is not served");
+    let planned = log.plan(&spec(2)).await.unwrap();
+    let policy =
+        Change::Set { topic: clean.clone(), setting: "cleanup.policy", from: "compact".into(), to: "delete".into() };
+    assert!(planned.contains(&policy), "{planned:?}");
+    log.apply(&spec(2)).await.unwrap();
+    assert_eq!(log.plan(&spec(2)).await.unwrap(), []);
+    assert_eq!(settings(cluster, &clean).await["segment.bytes"], "8388608", "what nobody asked about stays");
+    assert_eq!(log.stream(&stream()).await.unwrap().unwrap().incarnation, first.incarnation);
+
+    let Err(Error::Refused(text)) = log.apply(&spec(3)).await else { panic!("partitions are fixed") };
+    assert!(text.contains("2 partitions, 3 were asked for") && text.contains("2 partitions are recorded"), "{text}");
 }

@@ -5,6 +5,8 @@ use crate::cli::Cli;
 use axum::body::Body;
 use axum::http::Request;
 use clap::{CommandFactory as _, FromArgMatches as _};
+use events::log::Log as _;
+use events::log::embedded::{self, EmbeddedLog};
 use events::{ManualClock, Stream, TopicPartition};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -31,6 +33,13 @@ impl Up {
         let started = Parts::start(Role::Up, &options, Keys::none(), Readiness::default(), clock).await;
         let (parts, router) = started.unwrap_or_else(|failure| panic!("{failure:?}"));
         Self { parts, router }
+    }
+
+    fn embedded(&self) -> &EmbeddedLog {
+        match &self.parts.log {
+            OpenLog::Embedded(log) => log,
+            OpenLog::Kafka(..) => panic!("no test here has another log"),
+        }
     }
 
     async fn stop(mut self) {
@@ -144,7 +153,7 @@ async fn state_is_kept_for_the_longer_window_that_a_later_schema_brings() {
     .await;
     up.send("game.result", 0..1).await;
     clock.advance_us(20 * DAY_US);
-    up.parts.log.enforce_retention().await.unwrap();
+    up.embedded().enforce_retention().await.unwrap();
     up.stop().await;
     // A new owner knows only what stands in `.state`.
     let up = Up::start(dir.path(), &clock, &[]).await;
@@ -153,10 +162,10 @@ async fn state_is_kept_for_the_longer_window_that_a_later_schema_brings() {
     assert_eq!(up.audit().await["duplicates"], 1);
     let state = Stream::new("events").unwrap().state();
     clock.advance_us(50 * DAY_US);
-    up.parts.log.enforce_retention().await.unwrap();
+    up.embedded().enforce_retention().await.unwrap();
     let mut started = Vec::new();
     for partition in 0..2 {
-        started.push(up.parts.log.ends(&TopicPartition::new(state.clone(), partition)).await.unwrap().start);
+        started.push(up.embedded().ends(&TopicPartition::new(state.clone(), partition)).await.unwrap().start);
     }
     assert!(started.iter().any(|start| *start > 0), "state is not kept for ever");
     up.stop().await;
@@ -167,7 +176,14 @@ async fn only_a_log(dir: &Path) -> Parts {
     let flusher =
         Flusher { log: Arc::new(log.clone()), streams: events::SharedStreams::default(), ingest: None, sinks: None };
     let (_, further) = unbounded_channel();
-    Parts { tasks: JoinSet::new(), further, stop: CancellationToken::new(), log, ingest: None, flusher }
+    Parts {
+        tasks: JoinSet::new(),
+        further,
+        stop: CancellationToken::new(),
+        log: OpenLog::Embedded(log),
+        ingest: None,
+        flusher,
+    }
 }
 
 #[tokio::test]
@@ -175,7 +191,7 @@ async fn any_end_of_a_part_is_a_fault_that_says_which_and_why() {
     let dir = tempfile::tempdir().unwrap();
     let mut parts = only_a_log(dir.path()).await;
     let stop = parts.stop.clone();
-    parts.spawn(Part::new("log", keep_retention(parts.log.clone(), stop)));
+    parts.spawn(Part::new("log", parts.log.clone().keep(stop)));
     parts.spawn(Part::new("sinks", async { Err::<(), _>("no such store") }));
     assert_eq!(parts.fault().await, "sinks stopped: no such store");
     parts.spawn(Part::new("queries", async { Ok::<_, String>(()) }));
@@ -183,7 +199,7 @@ async fn any_end_of_a_part_is_a_fault_that_says_which_and_why() {
     parts.spawn(Part::new("processors", async { panicking().await }));
     assert_eq!(parts.fault().await, "a part panicked: the table is on its head");
     // The log's writer is a thread of its own.
-    parts.log.close().await;
+    parts.log.close(PATIENCE).await;
     assert_eq!(parts.fault().await, "log stopped: its writer has stopped; what was acknowledged is on disk");
 }
 
