@@ -282,3 +282,40 @@ fn options_out_of_bounds_are_refused_by_name() {
     assert!(matches!(Generator::new(Options { conflicts: 2.0, ..default }), Err(Error::Rate { .. })));
     assert_eq!(lines(&Options { games: 0, ..Options::default() }).len(), 0);
 }
+
+#[test]
+fn first_blood_is_the_first_kill_and_the_truth_counts_the_winners_wins() {
+    let options = Options { games: 30, ..Options::default() };
+    let mut kills: BTreeMap<String, (String, String)> = BTreeMap::new();
+    let mut bloods: BTreeMap<String, (String, String)> = BTreeMap::new();
+    let mut wins: BTreeMap<(String, String), (u64, u64)> = BTreeMap::new();
+    for line in lines(&options) {
+        let event: Value = serde_json::from_slice(&line).unwrap();
+        let Some(game) = text(&event, "gameid") else { continue };
+        let data = &event["data"];
+        let who = || (text(&event, "time").unwrap().to_owned(), text(data, "killer").unwrap_or_default().to_owned());
+        match text(&event, "type").unwrap() {
+            "lol.champion_kill" => _ = kills.entry(game.to_owned()).or_insert_with(who),
+            "lol.champion_special_kill" if data["kill_type"] == "KILL_FIRST_BLOOD" => {
+                bloods.insert(game.to_owned(), who());
+            }
+            "lol.player_result" => {
+                let player = text(&event, "playerid").unwrap().to_owned();
+                let played = wins.entry((player, text(data, "champion_name").unwrap().to_owned())).or_default();
+                played.0 += 1;
+                played.1 += u64::from(data["win"] == true);
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(bloods, kills, "time and killer of first blood and of the first kill, by game");
+    let truth = Generator::new(options).unwrap().truth();
+    let told = truth.reports["champion_mastery"].iter().map(|row| {
+        let games = row["games"].as_u64().unwrap();
+        #[expect(clippy::cast_precision_loss, reason = "a few games")]
+        let won = row["win_rate"].as_f64().unwrap() * games as f64;
+        let of = (text(row, "player_id").unwrap().to_owned(), text(row, "champion").unwrap().to_owned());
+        (of, (games, format!("{won:.0}").parse().unwrap()))
+    });
+    assert_eq!(told.collect::<BTreeMap<_, (u64, u64)>>(), wins);
+}

@@ -74,7 +74,8 @@ fn with(mut record: NewRecord, more: &[(&str, &str)]) -> NewRecord {
 fn a_clean_record_keeps_its_headers_in_order_but_the_address_and_what_poses_as_ours() {
     let mut bench = bench();
     let posing = with(event(BRIEF, "2", "g", "{}"), &[("kf_country", "XX"), ("ce_clientaddress", "198.51.100.1")]);
-    let output = bench.process(vec![event(BRIEF, "1", "g", "{}"), posing]);
+    let two_addresses = with(event(BRIEF, "3", "g", "{}"), &[("ce_clientaddress", "198.51.100.1")]);
+    let output = bench.process(vec![event(BRIEF, "1", "g", "{}"), posing, two_addresses]);
     let expected = |id: &str, raw: &str| {
         let pairs = [
             ("ce_specversion", "1.0"),
@@ -90,8 +91,18 @@ fn a_clean_record_keeps_its_headers_in_order_but_the_address_and_what_poses_as_o
     };
     assert_eq!(pairs(&output.clean[0]), expected("1", "1"));
     assert_eq!(pairs(&output.clean[1]), expected("2", "3"));
+    assert_eq!(pairs(&output.clean[2]), expected("3", "5"));
     assert_eq!((output.clean[0].key.as_ref(), output.clean[0].payload.as_deref()), (&b"g"[..], Some(&b"{}"[..])));
-    assert_eq!((output.from, output.to), (0, 4));
+    assert_eq!((output.from, output.to), (0, 6));
+}
+
+#[test]
+fn a_key_of_two_attributes_is_both_of_them() {
+    let pair = schema("test.pair", Duration::from_secs(60), Some(&["gameid", "playerid"]));
+    let mut bench = Bench::new(SharedRegistry::new(Registry::of([pair])), false, AddressPolicy::Drop);
+    let of = |id: &str, player: &str| with(event("test.pair", id, "g", "{}"), &[("ce_playerid", player)]);
+    let output = bench.process(vec![of("1", "ann"), of("2", "bob"), of("3", "ann")]);
+    assert_eq!((output.clean.len(), output.counts.duplicates), (2, 1));
 }
 
 #[test]

@@ -1,11 +1,12 @@
 //! Taking a partition over: each state of the log in which a new owner may find it.
 
-use crate::support::{BRIEF, DAY, Ground, event, raw_offset};
+use crate::support::{BRIEF, DAY, Ground, START_US, event, raw_offset};
 use events::ledger::{Count, Entry};
 use events::log::memory::{Faults, MemoryLog};
-use events::log::{Log, Poll, ReadLimit, Step};
+use events::log::{Log, NewRecord, Poll, ReadLimit, Step};
 use events::streams::{PROCESSOR_GROUP, TopicPartition};
 use processors::Error;
+use processors::state::{Head, pack};
 use std::time::Duration;
 
 async fn quiet() -> Ground {
@@ -95,6 +96,30 @@ async fn state_that_does_not_lead_up_to_the_position_stops() {
     drop(member);
     let error = ground.start().failed().await;
     assert!(matches!(error, Error::StateMismatch { state_to: Some(2), committed: Some(1), .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_position_that_nothing_explains_stops() {
+    let ground = quiet().await;
+    ground.send(0, vec![event("a.type", "1", "g", "{}"), event("a.type", "2", "g", "{}")]).await;
+    let raw = ground.raw(0);
+    let mut member = ground.log.join(PROCESSOR_GROUP, std::slice::from_ref(&raw.topic), "hand").await.unwrap();
+    assert!(matches!(member.poll(ReadLimit::default(), Duration::ZERO).await.unwrap(), Poll::Assigned(_)));
+    member.commit(&[(raw, 1)]).await.unwrap();
+    drop(member);
+    let error = ground.start().failed().await;
+    assert!(matches!(error, Error::StateMismatch { state_to: None, committed: Some(1), .. }), "{error}");
+}
+
+#[tokio::test]
+async fn state_of_another_incarnation_stops() {
+    let ground = quiet().await;
+    process(&ground, &["1"]).await;
+    let head = Head { incarnation: "another", from: 1, to: 1, time_ms: START_US / 1_000, horizon_ms: 0 };
+    let payload = Some(pack(head, &[]).remove(0));
+    ground.append(ground.state(0), vec![NewRecord { payload, ..NewRecord::default() }]).await;
+    let error = ground.start().failed().await;
+    assert!(matches!(&error, Error::StateBroken { detail, .. } if detail.contains("another")), "{error}");
 }
 
 #[tokio::test]

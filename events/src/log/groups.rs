@@ -314,3 +314,24 @@ impl Drop for Admission {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_assigned_anything_while_a_step_is_under_way() {
+        let coordinator = Coordinator::default();
+        let topic: Arc<str> = "events.raw".into();
+        let of = TopicPartition::new(topic.clone(), 0);
+        let first = coordinator.join("g", vec![(topic.clone(), 1)], "first").unwrap();
+        let (turn, generation) = first.turn().unwrap();
+        assert_eq!(turn, Turn::Assigned(vec![of.clone()]));
+        let step = coordinator.admit(&generation, [&of].into_iter()).unwrap();
+        drop(first);
+        let second = coordinator.join("g", vec![(topic, 1)], "second").unwrap();
+        assert_eq!(second.turn().unwrap().0, Turn::Steady, "the step may still move the position");
+        drop(step);
+        assert_eq!(second.turn().unwrap().0, Turn::Assigned(vec![of]));
+    }
+}

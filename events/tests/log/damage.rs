@@ -118,3 +118,38 @@ async fn what_stood_stands_after_a_clean_close_and_generations_grow() {
     let other = log.create_stream(&spec(5)).await;
     assert!(matches!(other, Err(Error::Refused(_))), "{other:?}");
 }
+
+#[tokio::test]
+async fn damage_in_front_of_a_newer_journal_is_an_error_and_no_hole() {
+    let dir = tempfile::tempdir().unwrap();
+    filled(dir.path()).await;
+    let older = journal(dir.path());
+    let number: u64 = older.file_stem().unwrap().to_str().unwrap().parse().unwrap();
+    let mut bytes = fs::read(&older).unwrap();
+    fs::write(older.with_file_name(format!("{}.jnl", number + 1)), &bytes).unwrap();
+    let at = place(&bytes, "payload number 6!");
+    bytes[at] ^= 1;
+    fs::write(&older, &bytes).unwrap();
+    let error = EmbeddedLog::open(dir.path(), Config::default(), Arc::new(clock())).err();
+    assert!(matches!(&error, Some(Error::Corrupt(text)) if text.contains("newer journals follow")), "{error:?}");
+    assert_eq!(fs::read(&older).unwrap(), bytes, "nothing was cut");
+}
+
+/// The process dies right after its first answer, and the journal's tail with it.
+#[tokio::test]
+async fn the_first_offset_is_reserved_before_it_is_given() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(dir.path(), Config::default(), &clock()).await;
+    let given = put(&log, &raw(0), "payload number 0!").await.unwrap();
+    let ends = ["ends.a", "ends.b"].map(|name| (name, fs::read(dir.path().join(name)).unwrap_or_default()));
+    log.close().await;
+    for (name, bytes) in ends {
+        fs::write(dir.path().join(name), bytes).unwrap();
+    }
+    let journal = journal(dir.path());
+    let bytes = fs::read(&journal).unwrap();
+    fs::write(&journal, &bytes[..place(&bytes, "payload number 0!")]).unwrap();
+    let log = open(dir.path(), Config::default(), &clock()).await;
+    let next = put(&log, &raw(0), "after").await.unwrap();
+    assert!(next > given, "{next} was given before");
+}

@@ -115,6 +115,7 @@ async fn at_the_size_limit_the_read_goes_and_the_unread_stays() {
     let mut member = reader(&log).await;
     let mut offsets = Vec::new();
     let full = loop {
+        assert!(offsets.len() < 20, "the limit let everything in");
         match put(&log, &raw(0), vec![b'x'; 9_000]).await {
             Ok(offset) => offsets.push(offset),
             Err(error) => break error,
@@ -135,4 +136,47 @@ async fn at_the_size_limit_the_read_goes_and_the_unread_stays() {
     let step = Step { appends, positions: vec![(raw(0), offsets[8])], generation: member.generation() };
     transactor.commit(step).await.expect("steps are let in, or a full log would stay so");
     put(&log, &raw(0), vec![b'x'; 9_000]).await.expect("the step made room");
+}
+
+/// A record goes when it is older than its keep, and not while it is just as old.
+async fn to_the_millisecond<L: Log, F: AsyncFn(&L)>(log: &L, clock: &ManualClock, sweep: F) {
+    let end = put(log, &raw(0), "read").await.unwrap() + 1;
+    reader(log).await.commit(&[(raw(0), end)]).await.unwrap();
+    clock.advance_us(7 * DAY_US);
+    sweep(log).await;
+    assert_eq!(read_all(log, &raw(0)).await.len(), 1, "seven days old");
+    clock.advance_us(1_000);
+    sweep(log).await;
+    assert_eq!(read_all(log, &raw(0)).await.len(), 0, "a millisecond older");
+}
+
+#[tokio::test]
+async fn both_logs_keep_to_the_millisecond() {
+    let time = clock();
+    let log = MemoryLog::new(Arc::new(time.clone()));
+    log.create_stream(&spec(2)).await.unwrap();
+    to_the_millisecond(&log, &time, async |log: &MemoryLog| _ = log.enforce_retention()).await;
+
+    let dir = tempfile::tempdir().unwrap();
+    let time = clock();
+    let log = open(dir.path(), Config::default(), &time).await;
+    to_the_millisecond(&log, &time, async |log: &EmbeddedLog| _ = log.enforce_retention().await.unwrap()).await;
+}
+
+#[tokio::test]
+async fn at_the_size_limit_state_stays_whoever_has_read_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(dir.path(), Config { size_limit_bytes: Some(100_000), ..Config::default() }, &clock()).await;
+    let state = TopicPartition::new(stream().state(), 0);
+    let end = put(&log, &state, vec![b'x'; 9_000]).await.unwrap() + 1;
+    let mut member = log.join("curious", &[stream().state()], "m").await.unwrap();
+    let poll = member.poll(ReadLimit::default(), Duration::from_secs(10)).await.unwrap();
+    assert!(matches!(poll, Poll::Assigned(_)), "{poll:?}");
+    member.commit(&[(state.clone(), end)]).await.unwrap();
+    let mut put_in = 0;
+    while put(&log, &raw(0), vec![b'x'; 9_000]).await.is_ok() {
+        put_in += 1;
+        assert!(put_in < 20, "the limit let everything in");
+    }
+    assert_eq!(read_all(&log, &state).await.len(), 1);
 }

@@ -139,10 +139,12 @@ async fn a_schema_says_stream_key_and_durability() {
     // One partition, two durabilities: one append with the stronger, so that order holds.
     harness.log.calls();
     let game = game_in(2);
-    let answer = harness.lines(&[typed("quickest", "5", &game), typed("t", "6", &game)]).await;
-    assert_eq!((answer.status, harness.log.calls()), (200, vec![(Durability::All, 1)]));
+    for types in [["quickest", "t"], ["t", "quickest"]] {
+        let answer = harness.lines(&types.map(|name| typed(name, &format!("{name} in {}", types[0]), &game))).await;
+        assert_eq!((answer.status, harness.log.calls()), (200, vec![(Durability::All, 1)]), "{types:?}");
+    }
     harness.ingest.write_ledger().await.unwrap();
-    assert_eq!(harness.ledger(), (3, 3));
+    assert_eq!(harness.ledger(), (4, 4));
 }
 
 #[tokio::test]

@@ -172,7 +172,8 @@ async fn a_dropped_poll_loses_nothing(factory: Factory<'_>) {
     let (mut found, mut dropped) = (Vec::new(), 0);
     for n in 0..60_u64 {
         bench.append(&from, &[&format!("r{n}")]).await;
-        let poll = member.poll(ReadLimit::default(), Duration::from_millis(50));
+        // It waits longer than it is left to live, however late this thread gets its turn.
+        let poll = member.poll(ReadLimit::default(), PATIENCE);
         match tokio::time::timeout(Duration::from_micros(n * 50), poll).await {
             Ok(Ok(Poll::Batches(batches))) => found.extend(batches.into_iter().flat_map(|batch| batch.records)),
             Ok(other) => panic!("records were due, and {other:?} came"),

@@ -118,6 +118,10 @@ mod tests {
         assert_eq!(EndsFile::open(dir.path()).unwrap().ends.partitions["events.raw/0"].end, 3);
         fs::write(newest, b"torn").unwrap();
         assert_eq!(EndsFile::open(dir.path()).unwrap().ends.partitions["events.raw/0"].end, 2);
+        let whole = fs::read_to_string(&file.paths[usize::from(!file.ends.written.is_multiple_of(2))]).unwrap();
+        fs::write(newest, whole.replace("\"end\":2", "\"end\":9").replace("\"written\":2", "\"written\":9")).unwrap();
+        let found = EndsFile::open(dir.path()).unwrap().ends.partitions["events.raw/0"].end;
+        assert_eq!(found, 2, "a copy that reads well and has another checksum");
         for path in &file.paths {
             fs::write(path, b"torn").unwrap();
         }
