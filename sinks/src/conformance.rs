@@ -135,7 +135,9 @@ async fn until_committed(log: &dyn Log, of: &TopicPartition, deadline: Instant) 
     loop {
         let ends = log.ends(of).await;
         let committed = log.committed(SINK_GROUP, of).await;
+        // While somebody's transaction is open, what lies behind it can't be read yet.
         if let (Ok(ends), Ok(committed)) = (&ends, &committed)
+            && ends.last_stable >= ends.end
             && committed.unwrap_or(0) >= ends.last_stable
         {
             return;

@@ -1,16 +1,17 @@
 //! What a flush writes to the ledger: per partition of clean and dead the range, the records and
-//! the rows by table. The ledger topic itself gets none: its entries would never end.
+//! the rows by table. The ledger topic itself gets none: its entries would never end. Nor does a position that is only told anew.
 
 use crate::Error;
 use crate::flush::{Context, Counts};
-use crate::route::Kind;
+use crate::route::{Kind, Part};
 use events::ledger::{Count, Entry, new_id};
 use events::log::Append;
 use std::collections::BTreeMap;
 
 pub(crate) fn of_flush(context: &Context, counts: &Counts) -> Result<Vec<Append>, Error> {
     let mut appends: BTreeMap<i32, Append> = BTreeMap::new();
-    for (index, part) in context.parts.iter().enumerate().filter(|(_, part)| part.kind != Kind::Ledger) {
+    let counted = |part: &Part| part.kind != Kind::Ledger && part.to > part.from;
+    for (index, part) in context.parts.iter().enumerate().filter(|(_, part)| counted(part)) {
         let entry = Entry {
             id: new_id(),
             time_us: context.clock.now_us(),

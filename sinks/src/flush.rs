@@ -152,7 +152,7 @@ pub(crate) async fn settle(
     loop {
         let transactor = match &mut *slot {
             Some(transactor) => transactor,
-            empty => empty.insert(log.transactor(&format!("{SINK_GROUP}-{}", context.config.instance)).await?),
+            empty => empty.insert(log.transactor(&transactional_id(&context.config)).await?),
         };
         let error = match transactor.commit(step.clone()).await {
             Ok(()) => return Ok(()),
@@ -170,6 +170,11 @@ pub(crate) async fn settle(
             return Ok(());
         }
     }
+}
+
+/// Of one stream's sink in one process: who opens an id puts out whoever had it.
+fn transactional_id(config: &Config) -> String {
+    format!("{SINK_GROUP}-{}-{}", config.stream, config.instance)
 }
 
 /// Whether a step of unknown fate stands: all its positions moved, or none.

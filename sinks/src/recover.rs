@@ -12,6 +12,15 @@ use events::log::{Log, Offset, ReadLimit, StreamInfo};
 use events::streams::{SINK_GROUP, TopicPartition};
 use tables::{LEDGER, Store, files};
 
+/// Where to go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Position {
+    /// The offset to read next.
+    pub(crate) at: Offset,
+    /// Whether the group doesn't have it, and should be told.
+    pub(crate) is_rebuilt: bool,
+}
+
 /// The position to read `of` from.
 ///
 /// # Errors
@@ -22,9 +31,9 @@ pub(crate) async fn position(
     info: &StreamInfo,
     of: &TopicPartition,
     kind: Kind,
-) -> Result<Offset, Error> {
-    if let Some(position) = log.committed(SINK_GROUP, of).await? {
-        return Ok(position);
+) -> Result<Position, Error> {
+    if let Some(at) = log.committed(SINK_GROUP, of).await? {
+        return Ok(Position { at, is_rebuilt: false });
     }
     let found = match kind {
         Kind::Ledger => of_ledger(store, info, of).await?,
@@ -34,7 +43,7 @@ pub(crate) async fn position(
         tracing::warn!(%of, position, "the group has no position here; rebuilt it from the ledger");
         metrics::counter!("killfeed_sink_positions_rebuilt_total").increment(1);
     }
-    Ok(found.unwrap_or(0))
+    Ok(Position { at: found.unwrap_or(0), is_rebuilt: found.is_some() })
 }
 
 /// Every record of the ledger topic goes to one table, so that its transaction is the position.

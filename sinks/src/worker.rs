@@ -84,14 +84,17 @@ struct Gathered {
     /// Committed, or about to be by the flush at work.
     from: Offset,
     next: Offset,
+    /// Whether the group lost its position, so that it is to be told even if nothing new comes.
+    is_rebuilt: bool,
     records: Vec<Record>,
     bytes: usize,
 }
 
 impl Gathered {
     /// Nothing yet, from a position on.
-    fn at(kind: Kind, from: Offset) -> Self {
-        Self { kind, settled: from, from, next: from, records: Vec::new(), bytes: 0 }
+    fn at(kind: Kind, position: recover::Position) -> Self {
+        let recover::Position { at, is_rebuilt } = position;
+        Self { kind, settled: at, from: at, next: at, is_rebuilt, records: Vec::new(), bytes: 0 }
     }
 }
 
@@ -192,16 +195,26 @@ impl Session<'_> {
     async fn assigned(&mut self, partitions: Vec<TopicPartition>) -> Result<(), Error> {
         self.abandon().await?;
         for of in partitions {
-            let kind = self.worker.kind(&of.topic);
-            let from = recover::position(self.worker.log.as_ref(), &self.worker.store, &self.info, &of, kind).await?;
-            self.member.seek(&of, from)?;
-            tracing::debug!(%of, from, "sink reads");
-            self.gathered.insert(of, Gathered::at(kind, from));
+            self.go_on(of).await?;
         }
         if self.paused {
             self.paused = false;
             self.resume();
         }
+        Ok(())
+    }
+
+    /// Reads a partition from where it was left.
+    async fn go_on(&mut self, of: TopicPartition) -> Result<(), Error> {
+        let worker = self.worker;
+        let kind = worker.kind(&of.topic);
+        let position = recover::position(worker.log.as_ref(), &worker.store, &self.info, &of, kind).await?;
+        self.member.seek(&of, position.at)?;
+        tracing::debug!(%of, from = position.at, "sink reads");
+        if position.is_rebuilt {
+            self.since.get_or_insert_with(Instant::now);
+        }
+        self.gathered.insert(of, Gathered::at(kind, position));
         Ok(())
     }
 
@@ -221,14 +234,11 @@ impl Session<'_> {
         let _ = flying.await;
         self.flying_bytes = 0;
         self.slot = Arc::default();
+        self.since = None;
         let kept: Vec<TopicPartition> = self.gathered.keys().cloned().collect();
         for of in kept {
-            let kind = self.worker.kind(&of.topic);
-            let from = recover::position(self.worker.log.as_ref(), &self.worker.store, &self.info, &of, kind).await?;
-            self.member.seek(&of, from)?;
-            self.gathered.insert(of, Gathered::at(kind, from));
+            self.go_on(of).await?;
         }
-        self.since = None;
         Ok(())
     }
 
@@ -299,7 +309,7 @@ impl Session<'_> {
         self.since = None;
         self.flying_bytes = self.bytes();
         let mut parts = Vec::new();
-        for (of, gathered) in self.gathered.iter_mut().filter(|(_, of)| of.next > of.from) {
+        for (of, gathered) in self.gathered.iter_mut().filter(|(_, of)| of.next > of.from || of.is_rebuilt) {
             parts.push(Part {
                 kind: gathered.kind,
                 topic: of.topic.clone(),
@@ -310,6 +320,7 @@ impl Session<'_> {
                 records: Arc::new(std::mem::take(&mut gathered.records)),
             });
             gathered.from = gathered.next;
+            gathered.is_rebuilt = false;
             gathered.bytes = 0;
         }
         if parts.is_empty() {

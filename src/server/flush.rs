@@ -67,14 +67,14 @@ impl Flusher {
             ingest.write_ledger().await?;
         }
         *waiting = "processors to read raw";
-        let raw = self.stable(|info| vec![info.stream.raw()]).await?;
+        let raw = self.decided(|info| vec![info.stream.raw()]).await?;
         self.reached(PROCESSOR_GROUP, &raw).await?;
         *waiting = "sinks to write clean and dead events";
-        let outputs = self.stable(|info| vec![info.stream.clean(), info.stream.dead()]).await?;
+        let outputs = self.decided(|info| vec![info.stream.clean(), info.stream.dead()]).await?;
         self.signal();
         self.reached(SINK_GROUP, &outputs).await?;
         *waiting = "sinks to write the ledger";
-        let ledger = self.stable(|info| vec![info.stream.ledger()]).await?;
+        let ledger = self.decided(|info| vec![info.stream.ledger()]).await?;
         self.signal();
         self.reached(SINK_GROUP, &ledger).await
     }
@@ -85,8 +85,9 @@ impl Flusher {
         }
     }
 
-    /// The last stable offset of every partition of these topics, where there is something to read.
-    async fn stable(
+    /// The end of every partition of these topics, where there is something to read. What lies behind an open
+    /// transaction can't be read yet, so this waits until everything below the end is decided.
+    async fn decided(
         &self,
         topics: impl Fn(&StreamInfo) -> Vec<Arc<str>>,
     ) -> Result<Vec<(TopicPartition, Offset)>, Error> {
@@ -95,9 +96,16 @@ impl Flusher {
             for topic in topics(info) {
                 for partition in 0..info.partitions {
                     let of = TopicPartition::new(topic.clone(), partition);
-                    let ends = self.log.ends(&of).await?;
-                    if ends.last_stable > ends.start {
-                        goals.push((of, ends.last_stable));
+                    let end = self.log.ends(&of).await?.end;
+                    let ends = loop {
+                        let ends = self.log.ends(&of).await?;
+                        if ends.last_stable >= end {
+                            break ends;
+                        }
+                        sleep(LOOK_INTERVAL).await;
+                    };
+                    if end > ends.start {
+                        goals.push((of, end));
                     }
                 }
             }
@@ -120,7 +128,7 @@ impl Flusher {
 mod tests {
     use super::*;
     use events::Stream;
-    use events::log::memory::MemoryLog;
+    use events::log::memory::{Faults, MemoryLog};
     use events::log::{Append, Durability, NewRecord, StreamSpec};
 
     #[tokio::test]
@@ -143,5 +151,20 @@ mod tests {
         let problem = Problem::from(error);
         assert_eq!(problem.status.as_u16(), 504);
         assert!(problem.detail.contains("within 50ms: still waiting for processors to read raw"), "{problem}");
+    }
+
+    #[tokio::test]
+    async fn a_flush_waits_for_what_lies_behind_an_open_transaction() {
+        let faults = Faults { open: 1.0, ..Faults::default() };
+        let log = Arc::new(MemoryLog::with_faults(1, faults, Arc::new(events::SystemClock)));
+        let day = Duration::from_secs(86_400);
+        let stream = Stream::new("events").unwrap();
+        let spec = StreamSpec { stream: stream.clone(), partitions: 1, retention: day, state_retention: day };
+        let info = log.create_stream(&spec).await.unwrap();
+        let to = TopicPartition::new(stream.raw(), 0);
+        let records = vec![NewRecord { payload: Some("x".into()), ..NewRecord::default() }];
+        log.append(vec![Append { to, records }], Durability::All).await.remove(0).unwrap();
+        let flusher = Flusher { log, streams: SharedStreams::new(vec![info]), ingest: None, sinks: None };
+        assert!(flusher.flush(Duration::from_millis(50)).await.is_err(), "nobody has read the record");
     }
 }

@@ -1,15 +1,20 @@
 //! Rows once: zombies, overlapping flushes, races for columns and names.
 
 use super::{Bench, event, offsets, rows, spec, stream};
-use crate::recover;
+use crate::recover::{self, Position};
 use crate::route::Kind;
+use crate::{Config, FlushSignal, run};
 use arrow::array::AsArray;
+use events::Stream;
 use events::ledger::{Count, Entry};
 use events::log::memory::MemoryLog;
-use events::log::{Append, Durability, Log};
-use events::streams::TopicPartition;
+use events::log::{Append, Durability, Log, NewRecord, StreamSpec};
+use events::schema::{Registry, SharedRegistry};
+use events::streams::{SINK_GROUP, TopicPartition};
 use std::sync::Arc;
+use std::time::Duration;
 use tables::{DEAD_LETTERS, Store};
+use tokio_util::sync::CancellationToken;
 
 fn kills(offsets: std::ops::Range<i64>) -> Vec<events::log::Record> {
     offsets.map(|offset| event(offset, "game.kill", "p", "{\"gold\":1}")).collect()
@@ -96,7 +101,7 @@ async fn a_lost_position_is_rebuilt_from_the_ledger() {
     let info = log.create_stream(&spec(2)).await.unwrap();
     let of = TopicPartition::new(stream().clean(), 1);
     let position = async || recover::position(log.as_ref(), &store, &info, &of, Kind::Clean).await.unwrap();
-    assert_eq!(position().await, 0, "a new partition");
+    assert_eq!(position().await, Position { at: 0, is_rebuilt: false }, "a new partition");
     for (to, incarnation) in [(7, info.incarnation.as_ref()), (12, info.incarnation.as_ref()), (99, "another")] {
         let count = Count::Sink { topic: "events.clean".into(), from: 0, to, records: 1, rows: Default::default() };
         let entry = Entry {
@@ -111,5 +116,56 @@ async fn a_lost_position_is_rebuilt_from_the_ledger() {
         let append = Append { to: entry.destination(&stream()), records: vec![entry.to_record().unwrap()] };
         log.append(vec![append], Durability::All).await.pop().unwrap().unwrap();
     }
-    assert_eq!(position().await, 12);
+    assert_eq!(position().await, Position { at: 12, is_rebuilt: true });
+    // The group is told, though nothing new comes.
+    let records = vec![NewRecord { payload: Some("{}".into()), ..NewRecord::default() }; 12];
+    log.append(vec![Append { to: of.clone(), records }], Durability::All).await.pop().unwrap().unwrap();
+    let config = Config { flush_interval: Duration::from_millis(20), ..Config::new(stream(), "sink") };
+    let (registry, shutdown) = (SharedRegistry::new(Registry::default()), CancellationToken::new());
+    let clock = Arc::new(super::clock());
+    let sink = run(config, log.clone(), store.clone(), registry, clock, FlushSignal::default(), shutdown.clone());
+    let sink = tokio::spawn(sink);
+    let told = async {
+        while log.committed(SINK_GROUP, &of).await.unwrap() != Some(12) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    assert!(tokio::time::timeout(Duration::from_secs(30), told).await.is_ok(), "the group was never told");
+    shutdown.cancel();
+    sink.await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sinks_of_two_streams_in_one_process_leave_each_other_alone() {
+    let store = Store::open("memory:///lake").unwrap();
+    let log: Arc<dyn Log> = Arc::new(MemoryLog::new(Arc::new(super::clock())));
+    let (shutdown, mut sinks) = (CancellationToken::new(), Vec::new());
+    for name in ["one", "other"] {
+        let stream = Stream::new(name).unwrap();
+        log.create_stream(&StreamSpec { stream: stream.clone(), ..spec(1) }).await.unwrap();
+        let config = Config { flush_interval: Duration::from_millis(5), ..Config::new(stream.clone(), "process") };
+        let health = config.health.clone();
+        let (registry, clock) = (SharedRegistry::new(Registry::default()), Arc::new(super::clock()));
+        let flush = FlushSignal::default();
+        let sink = run(config, log.clone(), store.clone(), registry, clock, flush, shutdown.clone());
+        sinks.push((TopicPartition::new(stream.clean(), 0), health, tokio::spawn(sink)));
+    }
+    for round in 1..=3 {
+        for (clean, health, _) in &sinks {
+            let event = event(0, "game.kill", "p", "{}");
+            let records = vec![NewRecord { key: event.key, headers: event.headers, payload: event.payload }];
+            log.append(vec![Append { to: clean.clone(), records }], Durability::All).await.pop().unwrap().unwrap();
+            let delivered = async {
+                while log.committed(SINK_GROUP, clean).await.unwrap() != Some(round) {
+                    assert_eq!(health.trouble(), None, "{clean}, round {round}");
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            };
+            assert!(tokio::time::timeout(Duration::from_secs(30), delivered).await.is_ok(), "{clean}, round {round}");
+        }
+    }
+    shutdown.cancel();
+    for (_, _, sink) in sinks {
+        sink.await.unwrap().unwrap();
+    }
 }
