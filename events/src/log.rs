@@ -387,3 +387,22 @@ pub trait Transactor: Send {
     /// to learn what became of the step.
     async fn commit(&mut self, step: Step) -> Result<()>;
 }
+
+/// How often an end is looked at that open transactions hold back.
+const DECIDED_INTERVAL: Duration = Duration::from_millis(5);
+
+/// Waits until all that a partition held at the call can be read: nothing before its end of then is part of
+/// a transaction that is still open. Gives that end, and the bounds as they are by now.
+///
+/// # Errors
+/// What the log says when it is asked for the bounds.
+pub async fn decided(log: &dyn Log, of: &TopicPartition) -> Result<(Offset, Ends)> {
+    let mut ends = log.ends(of).await?;
+    let end = ends.end;
+    while ends.last_stable < end {
+        tracing::debug!(%of, last_stable = ends.last_stable, end, "waiting for open transactions");
+        tokio::time::sleep(DECIDED_INTERVAL).await;
+        ends = log.ends(of).await?;
+    }
+    Ok((end, ends))
+}

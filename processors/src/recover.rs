@@ -20,16 +20,13 @@ use crate::state::{Page, unpack};
 use crate::window::Window;
 use events::clock::Clock;
 use events::ledger::{Count, Entry};
-use events::log::{Batch, Log, Offset, ReadLimit, StreamInfo};
+use events::log::{Batch, Ends, Log, Offset, ReadLimit, StreamInfo};
 use events::streams::{PROCESSOR_GROUP, TopicPartition};
-use std::time::Duration;
 
 /// How far the clocks of two partitions' append times may stand apart.
 const CLOCKS_APART_MS: i64 = 10 * 60 * 1_000;
 /// The first look for the newest state record goes this far back; each further one eight times as far.
 const LOOK_BACK_MS: i64 = 1_000;
-/// The pause between two looks at whether everything is decided.
-const DECIDED_CHECK: Duration = Duration::from_millis(5);
 
 /// A partition taken over.
 #[derive(Debug)]
@@ -56,8 +53,7 @@ pub async fn recover(
     let raw = TopicPartition::new(info.stream.raw(), number);
     let state = TopicPartition::new(info.stream.state(), number);
     loop {
-        let end = log.ends(&state).await?.end;
-        let (start, stable) = decided(log, &state, end).await?;
+        let (end, Ends { start, last_stable: stable, .. }) = events::log::decided(log, &state).await?;
         let committed = log.committed(PROCESSOR_GROUP, &raw).await?;
         let newest = newest(log, &state, (start, stable), clock.now_ms()).await?;
         let (state_to, partition) = match newest {
@@ -76,18 +72,6 @@ pub async fn recover(
         if !moved {
             return Err(Error::StateMismatch { of: raw, state_to, committed });
         }
-    }
-}
-
-/// Waits until everything below `end` is decided; answers what may be read.
-async fn decided(log: &dyn Log, of: &TopicPartition, end: Offset) -> Result<(Offset, Offset), Error> {
-    loop {
-        let ends = log.ends(of).await?;
-        if ends.last_stable >= end {
-            return Ok((ends.start, ends.last_stable));
-        }
-        tracing::debug!(%of, last_stable = ends.last_stable, end, "waiting for open transactions");
-        tokio::time::sleep(DECIDED_CHECK).await;
     }
 }
 

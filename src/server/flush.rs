@@ -67,14 +67,14 @@ impl Flusher {
             ingest.write_ledger().await?;
         }
         *waiting = "processors to read raw";
-        let raw = self.decided(|info| vec![info.stream.raw()]).await?;
+        let raw = self.goals(|info| vec![info.stream.raw()]).await?;
         self.reached(PROCESSOR_GROUP, &raw).await?;
         *waiting = "sinks to write clean and dead events";
-        let outputs = self.decided(|info| vec![info.stream.clean(), info.stream.dead()]).await?;
+        let outputs = self.goals(|info| vec![info.stream.clean(), info.stream.dead()]).await?;
         self.signal();
         self.reached(SINK_GROUP, &outputs).await?;
         *waiting = "sinks to write the ledger";
-        let ledger = self.decided(|info| vec![info.stream.ledger()]).await?;
+        let ledger = self.goals(|info| vec![info.stream.ledger()]).await?;
         self.signal();
         self.reached(SINK_GROUP, &ledger).await
     }
@@ -87,7 +87,7 @@ impl Flusher {
 
     /// The end of every partition of these topics, where there is something to read. What lies behind an open
     /// transaction can't be read yet, so this waits until everything below the end is decided.
-    async fn decided(
+    async fn goals(
         &self,
         topics: impl Fn(&StreamInfo) -> Vec<Arc<str>>,
     ) -> Result<Vec<(TopicPartition, Offset)>, Error> {
@@ -96,14 +96,7 @@ impl Flusher {
             for topic in topics(info) {
                 for partition in 0..info.partitions {
                     let of = TopicPartition::new(topic.clone(), partition);
-                    let end = self.log.ends(&of).await?.end;
-                    let ends = loop {
-                        let ends = self.log.ends(&of).await?;
-                        if ends.last_stable >= end {
-                            break ends;
-                        }
-                        sleep(LOOK_INTERVAL).await;
-                    };
+                    let (end, ends) = log::decided(self.log.as_ref(), &of).await?;
                     if end > ends.start {
                         goals.push((of, end));
                     }

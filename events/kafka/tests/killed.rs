@@ -54,7 +54,7 @@ impl Drop for Copier {
 }
 
 #[test]
-#[ignore = "the child of the tests below"]
+#[ignore = "run as a process of its own, by the tests below"]
 fn child() {
     let setting = |name: &str| std::env::var(name).unwrap();
     let config = Config {

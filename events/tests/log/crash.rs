@@ -32,7 +32,7 @@ fn reopen(dir: &Path) -> EmbeddedLog {
 }
 
 #[test]
-#[ignore = "the child of the test below"]
+#[ignore = "run as a process of its own, by the test below"]
 fn child() {
     let dir = std::env::var("LOG_CRASH_DIR").unwrap();
     let round = number("LOG_CRASH_ROUND", 0);

@@ -73,7 +73,7 @@ async fn a_writer_that_panics_is_noticed_and_nobody_waits_for_it() {
 
 /// The limit on the size of a file fails a write in the middle, as a full disk does.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "the child of the test below"]
+#[ignore = "run as a process of its own, by the test below"]
 async fn child() {
     let limit = |bytes| setrlimit(Resource::Fsize, Rlimit { current: bytes, ..getrlimit(Resource::Fsize) }).unwrap();
     let dir = std::env::var("LOG_FULL_DIR").unwrap();
