@@ -33,7 +33,7 @@ pub(crate) enum Command {
     /// Print every option of a server with its default and reason, as a config file; what is set by a
     /// flag, the environment or --config stands uncommented.
     Config(Options),
-    /// Kafka's topics: what they should be, and making them so.
+    /// Streams in the log: what Kafka's topics should be, making them so, and growing.
     #[command(subcommand)]
     Topics(Topics),
     /// Ask a question in SQL.
@@ -80,6 +80,27 @@ pub(crate) enum Topics {
     Plan(Options),
     /// Make topics that are missing, bring settings to what they should be, record each stream.
     Apply(Options),
+    /// Go on without records that Kafka deleted before a role had read them: positions move past them, and the
+    /// ledger counts them as `expired`. Stop processors and sinks first.
+    AcceptLoss {
+        /// Only say what would be given up. Exit code 1 if there is something.
+        #[arg(long)]
+        dry_run: bool,
+        /// The answer as JSON.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        options: Options,
+    },
+    /// Give streams more partitions, while they are served: each grows to --partitions by a new generation.
+    /// Repeat it after any error. On the embedded log, stop the server first.
+    Grow {
+        /// The answer as JSON.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        options: Options,
+    },
 }
 
 /// Ask a question in SQL.

@@ -54,6 +54,10 @@ fn run() -> Result<(), Failure> {
             return match topics {
                 Topics::Plan(_) => server::plan(&options),
                 Topics::Apply(_) => server::apply(&options),
+                Topics::AcceptLoss { .. } => {
+                    server::accept_loss(&options, matches.get_flag("dry_run"), matches.get_flag("json"))
+                }
+                Topics::Grow { .. } => server::grow(&options, matches.get_flag("json")),
             };
         }
         Command::Key(key) => return new_key(key),

@@ -8,15 +8,15 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// One cluster at a time is what a small machine has room for.
-static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+pub(crate) static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 /// What every process of a test is told of the cluster.
-fn on(cluster: &Cluster, prefix: &str) -> Vec<String> {
+pub(crate) fn on(cluster: &Cluster, prefix: &str) -> Vec<String> {
     let log = format!("kafka://{}", cluster.brokers);
     ["--log", &log, "--single-node", "--kafka-prefix", prefix].map(str::to_owned).into()
 }
 
-fn args(on: &[String]) -> Vec<&str> {
+pub(crate) fn args(on: &[String]) -> Vec<&str> {
     on.iter().map(String::as_str).collect()
 }
 
@@ -33,7 +33,7 @@ fn events(range: std::ops::Range<u64>) -> Vec<Value> {
 }
 
 /// Sends until all are accepted, as clients do; tells of the answers that it met on the way.
-async fn send(server: &Server, events: &[Value]) -> Vec<u16> {
+pub(crate) async fn send(server: &Server, events: &[Value]) -> Vec<u16> {
     let lines: String = events.iter().map(|event| format!("{event}\n")).collect();
     let mut met = Vec::new();
     let began = Instant::now();

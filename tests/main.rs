@@ -8,6 +8,8 @@
 //! | `damage` | a log that lost what the tables hold |
 //! | `kills` | SIGKILL at random moments under load: acknowledged is in its table, once |
 //! | `kafka` | the same on Apache Kafka (`cluster` starts one): roles as processes, kills, an outage |
+//! | `growing` | a stream gets more partitions under load, and what no longer fits is refused |
+//! | `expired` | records that Kafka deleted unread: found, given up by command, counted |
 //! | `stops` | SIGTERM under load, and a second one; port, directory and lock that are somebody else's |
 //! | `access` | keys and scopes, personal fields, a player forgotten |
 //! | `addresses` | whose word counts for a client's address, as the geo columns show |
@@ -28,6 +30,8 @@ mod addresses;
 mod cluster;
 mod damage;
 mod edges;
+mod expired;
+mod growing;
 mod kafka;
 mod kills;
 mod limits;

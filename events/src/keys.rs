@@ -53,7 +53,15 @@ pub fn declared_key(record: &Headers, attributes: &[String]) -> Vec<u8> {
 /// # Panics
 /// Never: zero partitions count as one.
 pub fn partition_of(key: &[u8], partitions: i32) -> i32 {
-    let hash = murmur2::murmur2(key, murmur2::KAFKA_SEED) & 0x7fff_ffff;
+    partition_of_hash(murmur2::murmur2(key, murmur2::KAFKA_SEED), partitions)
+}
+
+/// The same of a key of which only the murmur2 is known.
+///
+/// # Panics
+/// Never: zero partitions count as one.
+pub fn partition_of_hash(hash: u32, partitions: i32) -> i32 {
+    let hash = hash & 0x7fff_ffff;
     #[expect(clippy::cast_possible_wrap, clippy::cast_sign_loss, reason = "31 bits fit both")]
     {
         (hash % partitions.max(1) as u32) as i32

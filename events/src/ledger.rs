@@ -7,7 +7,7 @@
 //! table `killfeed_ledger`, which outlives the topics.
 
 use crate::dead::Reason;
-use crate::log::{NewRecord, Offset};
+use crate::log::{Append, Durability, Log, Loss, NewRecord, Offset, StreamInfo};
 use crate::streams::{Stream, TopicPartition};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -103,6 +103,33 @@ pub enum Count {
 }
 
 impl Entry {
+    /// Says that records were deleted unread. The id comes from the range, so that a role that is started
+    /// again and again counts it once.
+    pub fn expired(info: &StreamInfo, instance: &str, time_us: i64, loss: &Loss) -> Self {
+        Self {
+            id: format!("expired-{}-{}-{}-{}", info.incarnation, loss.of, loss.from, loss.to),
+            time_us,
+            instance: instance.to_owned(),
+            stream: info.stream.name().to_owned(),
+            incarnation: info.incarnation.to_string(),
+            partition: loss.of.partition,
+            count: Count::Expired {
+                topic: loss.of.topic.to_string(),
+                from: loss.from,
+                to: loss.to,
+                records: loss.records_max(),
+            },
+        }
+    }
+
+    /// As an append to the ledger topic.
+    ///
+    /// # Errors
+    /// As [`Self::to_record`].
+    pub fn to_append(&self, stream: &Stream) -> Result<Append, serde_json::Error> {
+        Ok(Append { to: self.destination(stream), records: vec![self.to_record()?] })
+    }
+
     /// The partition of the ledger topic that this entry belongs to.
     pub fn destination(&self, stream: &Stream) -> TopicPartition {
         TopicPartition::new(stream.ledger(), self.partition)
@@ -122,6 +149,18 @@ impl Entry {
     /// If it is no entry.
     pub fn from_payload(payload: &[u8]) -> Result<Self, serde_json::Error> {
         serde_json::from_slice(payload)
+    }
+}
+
+/// Enters in the ledger that records were deleted unread, as far as it can be written: whoever finds it stops
+/// all the same, and finds it again.
+pub async fn note_expired(log: &dyn Log, info: &StreamInfo, instance: &str, time_us: i64, loss: &Loss) {
+    let entry = Entry::expired(info, instance, time_us, loss);
+    let Ok(append) = entry.to_append(&info.stream) else { return };
+    for answer in log.append(vec![append], Durability::All).await {
+        if let Err(error) = answer {
+            tracing::error!(%error, of = %loss.of, "records deleted unread could not be entered in the ledger");
+        }
     }
 }
 

@@ -48,13 +48,23 @@
 //! [`Error::Full`]: room is never made by dropping the unread. Steps and positions are still let in,
 //! since they are how the unread gets read. Kafka's retention is its own, by age alone: what it deleted
 //! unread is found as [`Error::OutOfRange`].
+//!
+//! **Generations.** A stream grows by a new generation with topics of its own ([`Log::grow`]). From then on
+//! appends to the old raw topic fail with [`Error::Ended`], whoever makes them; each of its partitions ends
+//! with an end marker ([`NewRecord::end`]), and the positions past these are told by [`StreamInfo::ended`].
+//! All else of the old generation goes on.
 
 pub mod checks;
 pub mod conformance;
 pub mod embedded;
+mod generations;
 mod groups;
+mod losses;
 mod member;
 pub mod memory;
+
+pub use generations::{generations, newest};
+pub use losses::{Loss, accept};
 
 use crate::headers::Headers;
 use crate::streams::{Stream, TopicPartition};
@@ -92,7 +102,15 @@ impl NewRecord {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+
+    /// The marker that ends a partition of a generation's raw topic. It is no event: nobody counts it.
+    pub fn end() -> Self {
+        Self { payload: Some(Bytes::from_static(END)), ..Self::default() }
+    }
 }
+
+/// The payload of end markers. Kafka's limit for an ended topic leaves room for it, and for no event.
+const END: &[u8] = b"killfeed-end";
 
 /// A record as it stands in the log.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -118,6 +136,12 @@ impl Record {
     /// Whether it carries nothing at all.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Whether it is an end marker, see [`NewRecord::end`]. A marker may be followed by zeros.
+    pub fn is_end(&self) -> bool {
+        let marks = |payload: &Bytes| payload.starts_with(END) && payload[END.len()..].iter().all(|byte| *byte == 0);
+        self.key.is_empty() && self.headers.is_empty() && self.payload.as_ref().is_some_and(marks)
     }
 }
 
@@ -251,7 +275,8 @@ pub struct StreamSpec {
     pub partitions: i32,
     /// How long `.raw .clean .dead .ledger` are kept.
     pub retention: Duration,
-    /// How long `.state` is kept: at least twice the longest dedupe window.
+    /// How long `.state` is kept: at least twice the longest dedupe window. Where retention may take what
+    /// nobody has read, `.ledger` too, since the ledger must explain what is missing.
     pub state_retention: Duration,
 }
 
@@ -266,6 +291,8 @@ pub struct StreamInfo {
     pub incarnation: Arc<str>,
     /// How long `.raw .clean .dead .ledger` are kept.
     pub retention: Duration,
+    /// Where each partition of raw ends: past its end marker. `None` for the newest generation.
+    pub ended: Option<Arc<[Offset]>>,
 }
 
 /// What went wrong, by what the caller can do about it.
@@ -281,12 +308,15 @@ pub enum Error {
     /// It may or may not have been written; a resend is deduplicated.
     #[error("fate unknown: {0}")]
     InDoubt(String),
+    /// Nothing was written: this generation of the stream has ended. Look for the next one, and try there.
+    #[error("ended: {0}")]
+    Ended(String),
     /// Somebody else owns the partition or the transactional id by now: drop the work, join anew.
     #[error("fenced: {0}")]
     Fenced(String),
     /// The position is not in the log: it was deleted unread, or the log ends below what is known
     /// to have stood there. Stop, and let an operator decide.
-    #[error("position {position} of {from} is out of range: the log holds [{start}, {end})", start = ends.start, end = ends.end)]
+    #[error("position {position} of {from} is out of range: the log holds [{start}, {end}){}", what_to_do(*position, *ends), start = ends.start, end = ends.end)]
     OutOfRange {
         /// The partition.
         from: TopicPartition,
@@ -301,6 +331,15 @@ pub enum Error {
     /// What is stored can't be read. Stop, and let an operator decide.
     #[error("log corrupt: {0}")]
     Corrupt(String),
+}
+
+/// What an operator can do about a position that is out of range.
+const fn what_to_do(position: Offset, ends: Ends) -> &'static str {
+    if position < ends.start {
+        "; what lies before was deleted unread: `killfeed topics accept-loss` goes on without it"
+    } else {
+        "; the log lost what had been there"
+    }
 }
 
 impl Error {
@@ -323,6 +362,18 @@ pub trait Log: Send + Sync + std::fmt::Debug + 'static {
 
     /// The stream of this name, if it was made.
     async fn stream(&self, stream: &Stream) -> Result<Option<StreamInfo>>;
+
+    /// Makes `spec.stream` as the next generation of a stream, and ends the generation before it, in this
+    /// order for everybody who looks: what is ended takes no more, then both are told of. To be called
+    /// again after any error or crash: what was done stays, and a generation that is there already is
+    /// found.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if there is no generation before it, if that has more partitions, or if the new
+    /// one was made with another number.
+    async fn grow(&self, spec: &StreamSpec) -> Result<StreamInfo> {
+        Err(Error::Refused(format!("this log has no generations, so {} can't be made", spec.stream)))
+    }
 
     /// Appends, each partition's records together; answers one by one in the order given. The
     /// appends of one call may stand or fail apart. An empty list of records is refused.

@@ -12,12 +12,17 @@ pub const PROCESSOR_GROUP: &str = "killfeed-process";
 /// The consumer group of sinks; reads `.clean`, `.dead` and `.ledger`.
 pub const SINK_GROUP: &str = "killfeed-sink";
 
-/// An unbounded set of similar events: a name, and the five topics that carry it.
+/// An unbounded set of similar events: a name, and the five topics that carry it in one of its
+/// generations. Generation 1 has topics like `events.raw`, later ones like `events.g2.raw`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Stream(Arc<str>);
+pub struct Stream {
+    name: Arc<str>,
+    generation: u32,
+}
 
 impl Stream {
-    /// The stream of this name: 1 to 100 of `[a-z0-9_-]`, as Kafka's topic names allow.
+    /// The stream of this name, in its first generation: 1 to 100 of `[a-z0-9_-]`, as Kafka's topic names
+    /// allow.
     ///
     /// # Errors
     /// Says which rule the name breaks.
@@ -26,12 +31,34 @@ impl Stream {
         if name.is_empty() || name.len() > 100 || !name.chars().all(fits) {
             return Err(format!("stream name {name:?} is not 1 to 100 characters of a-z, 0-9, _ and -"));
         }
-        Ok(Self(name.into()))
+        Ok(Self { name: name.into(), generation: 1 })
     }
 
-    /// Its name.
+    /// Its name, the same in all generations.
     pub fn name(&self) -> &str {
-        &self.0
+        &self.name
+    }
+
+    /// Which generation of the stream this is: 1 or more.
+    pub const fn generation(&self) -> u32 {
+        self.generation
+    }
+
+    /// The same stream in another generation; 0 counts as 1.
+    #[must_use]
+    pub fn at(&self, generation: u32) -> Self {
+        Self { name: self.name.clone(), generation: generation.max(1) }
+    }
+
+    /// The generation that this one grows into.
+    #[must_use]
+    pub fn next(&self) -> Self {
+        self.at(self.generation.saturating_add(1))
+    }
+
+    /// The generation that grew into this one.
+    pub fn before(&self) -> Option<Self> {
+        (self.generation > 1).then(|| self.at(self.generation - 1))
     }
 
     /// What ingest accepted, as it came.
@@ -64,24 +91,26 @@ impl Stream {
         [self.raw(), self.clean(), self.dead(), self.state(), self.ledger()]
     }
 
-    /// The name of the stream that a topic belongs to.
+    /// The stream that a topic belongs to, as [`Display`](fmt::Display) writes it, with its generation.
     pub fn name_of(topic: &str) -> &str {
         topic.rsplit_once('.').map_or(topic, |(stream, _)| stream)
     }
 
     fn topic(&self, what: &str) -> Arc<str> {
-        format!("{}.{what}", self.0).into()
+        format!("{self}.{what}").into()
     }
 }
 
+/// What its topics' names begin with: the name, and the generation from the second on.
 impl fmt::Display for Stream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.name)?;
+        if self.generation > 1 { write!(f, ".g{}", self.generation) } else { Ok(()) }
     }
 }
 
-/// The streams that a process serves, in the order in which they came. Whoever adds one, all see it
-/// from their next look on; none is ever taken away.
+/// The streams that a process serves, each generation for itself, in the order in which they came.
+/// Whoever adds one, all see it from their next look on; none is ever taken away.
 #[derive(Debug, Clone, Default)]
 pub struct SharedStreams(Arc<parking_lot::RwLock<Vec<StreamInfo>>>);
 
@@ -125,5 +154,24 @@ impl TopicPartition {
 impl fmt::Display for TopicPartition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.topic, self.partition)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_generation_has_the_names_of_the_contract_and_no_other_stream_can_have_those_of_later_ones() {
+        let first = Stream::new("events").unwrap();
+        assert_eq!(&*first.raw(), "events.raw");
+        let second = first.next();
+        assert_eq!(
+            (&*second.raw(), second.name(), second.to_string()),
+            ("events.g2.raw", "events", "events.g2".into())
+        );
+        assert_eq!((second.before(), first.before()), (Some(first), None));
+        assert_eq!(Stream::name_of("events.g2.raw"), "events.g2");
+        assert!(Stream::new("events.g2").is_err());
     }
 }

@@ -8,6 +8,9 @@ use events::log::{Append, Durability, Error, Log};
 use std::sync::Arc;
 use tokio::time::Instant;
 
+/// The reason where a stream has grown, and this process doesn't know yet into what.
+pub(crate) const GROWING: &str = "stream_growing";
+
 /// Appends all groups, and settles their slots. A partition's records stand or fall together, so
 /// no event overtakes one before it that has to be sent again.
 pub(crate) async fn append(batch: &mut Batch<'_>, log: &dyn Log, tally: &Tally, deadline: Instant) {
@@ -57,6 +60,7 @@ fn of(error: &Error) -> Outcome {
     let text = error.to_string();
     match error {
         Error::InDoubt(_) => Outcome::unknown(text),
+        Error::Ended(_) => Outcome::retryable(503, GROWING, text),
         Error::Full(_) => Outcome::retryable(503, "log_full", text),
         Error::Unavailable(_) | Error::Fenced(_) => Outcome::retryable(503, "log_unavailable", text),
         Error::Refused(_) | Error::OutOfRange { .. } | Error::Corrupt(_) => {
@@ -80,6 +84,9 @@ fn settle(batch: &mut Batch<'_>, group: &Group, outcome: &Result<(), Outcome>, t
             }
             Err(outcome) => slot.outcome = outcome.clone(),
         }
+    }
+    if outcome.as_ref().is_err_and(|outcome| outcome.reason == GROWING) {
+        tally.ended(group.stream);
     }
     tally.count(group.stream, group.partition, acknowledged, unacknowledged);
 }

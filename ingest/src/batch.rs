@@ -2,6 +2,7 @@
 
 use crate::Config;
 use crate::answer::{Outcome, Slot};
+use crate::append::GROWING;
 use crate::form::Form;
 use crate::stamp::Stamp;
 use crate::tally::Streams;
@@ -157,7 +158,7 @@ impl<'a> Reader<'a> {
             );
             return Slot { id, outcome: Outcome::refused(413, "too_large", error) };
         }
-        let Some(stream) = schema.as_ref().map_or(Some(0), |schema| streams.place(&schema.stream)) else {
+        let Some(stream) = schema.as_ref().map_or(Some(streams.first()), |schema| streams.place(&schema.stream)) else {
             let name = schema.map(|schema| schema.stream.to_string()).unwrap_or_default();
             let error = format!(
                 "type {} goes to stream {name:?}, which this process does not serve",
@@ -165,6 +166,10 @@ impl<'a> Reader<'a> {
             );
             return Slot { id, outcome: Outcome::retryable(503, "stream_not_served", error) };
         };
+        if streams.has_ended(stream) {
+            let error = format!("{} takes no more events: its stream is growing; send again", streams.raw(stream));
+            return Slot { id, outcome: Outcome::retryable(503, GROWING, error) };
+        }
         let key = key_of(&headers, schema.as_deref());
         let partition = keys::partition_of(&key, streams.partitions(stream));
         let durability = schema.map_or(Durability::All, |schema| schema.durability);

@@ -105,10 +105,16 @@ impl Ingest {
         }
     }
 
-    /// Serves a further stream from now on, whose topics were made. One that is served already stays
-    /// as it is.
+    /// Serves a further stream from now on, or a further generation of one, whose topics were made. One that
+    /// is served already stays as it is. Of a stream's generations the newest gets the events.
     pub fn serve(&self, info: StreamInfo) {
         self.0.tally.serve(info);
+    }
+
+    /// Ready when the log has said since the last time that a stream has grown: whoever knows into what is
+    /// to look, and to [`Self::serve`] it.
+    pub async fn some_ended(&self) {
+        self.0.tally.some_ended().await;
     }
 
     /// `POST /v1/events`, `POST /v1/batch` and `GET /v1/config`. Serve it with

@@ -10,8 +10,9 @@ use events::streams::DEFAULT_STREAM;
 use events::{Clock, Stream};
 use parking_lot::RwLock;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 /// The longest that one try to write the ledger waits for the log.
@@ -20,45 +21,80 @@ const WRITE_LIMIT: Duration = Duration::from_secs(10);
 const RETRY_WAIT: Duration = Duration::from_millis(100);
 
 /// The streams that are served; the first takes what no schema sends elsewhere. A stream's place is
-/// its own for good: further ones come behind it.
+/// its own for good: further ones come behind it, and so do its further generations.
 #[derive(Debug, Clone)]
-pub(crate) struct Streams(Vec<Arc<Served>>);
+pub(crate) struct Streams {
+    served: Vec<Arc<Served>>,
+    /// For each place that of the newest generation of the same stream.
+    newest: Vec<usize>,
+}
 
-/// A stream, and the counts of each of its partitions.
+/// A generation of a stream, and the counts of each of its partitions.
 #[derive(Debug)]
 struct Served {
     info: StreamInfo,
     raw: Arc<str>,
     counts: Vec<Counts>,
+    /// Whether the log said lately that it takes no more.
+    has_ended: AtomicBool,
 }
 
 impl Served {
     fn new(info: StreamInfo) -> Arc<Self> {
         let counts = (0..info.partitions).map(|_| Counts::default()).collect();
-        Arc::new(Self { raw: info.stream.raw(), info, counts })
+        Arc::new(Self { raw: info.stream.raw(), info, counts, has_ended: AtomicBool::new(false) })
     }
 }
 
 impl Streams {
     pub(crate) fn new(infos: Vec<StreamInfo>) -> Option<Self> {
-        let served = infos.into_iter().map(Served::new);
-        Some(Self(served.collect())).filter(|streams: &Self| !streams.0.is_empty())
+        let served: Vec<_> = infos.into_iter().map(Served::new).collect();
+        let newest = |of: &Arc<Served>| {
+            let same = served.iter().enumerate().filter(|(_, other)| other.info.stream.name() == of.info.stream.name());
+            same.max_by_key(|(_, other)| other.info.stream.generation()).map_or(0, |(place, _)| place)
+        };
+        let newest = served.iter().map(newest).collect();
+        Some(Self { served, newest }).filter(|streams: &Self| !streams.served.is_empty())
     }
 
-    /// The place of the stream of this name. A schema that names none says `events`, which is the
-    /// first stream where it isn't served under its own name.
+    /// The same and a further one.
+    fn with(&self, info: StreamInfo) -> Self {
+        let mut more = self.clone();
+        more.newest.push(more.served.len());
+        for (newest, served) in more.newest.iter_mut().zip(&self.served) {
+            let known = &self.served[*newest].info.stream;
+            if served.info.stream.name() == info.stream.name() && known.generation() < info.stream.generation() {
+                *newest = self.served.len();
+            }
+        }
+        more.served.push(Served::new(info));
+        more
+    }
+
+    /// The place of the stream of this name, in its newest generation. A schema that names none says
+    /// `events`, which is the first stream where it isn't served under its own name.
     pub(crate) fn place(&self, stream: &Stream) -> Option<usize> {
-        let own = self.0.iter().position(|served| served.info.stream == *stream);
-        own.or_else(|| (stream.name() == DEFAULT_STREAM).then_some(0))
+        let own = self.served.iter().position(|served| served.info.stream.name() == stream.name());
+        own.map(|place| self.newest[place]).or_else(|| (stream.name() == DEFAULT_STREAM).then_some(self.first()))
+    }
+
+    /// The place of what no schema sends elsewhere.
+    pub(crate) fn first(&self) -> usize {
+        self.newest[0]
     }
 
     pub(crate) fn partitions(&self, place: usize) -> i32 {
-        self.0[place].info.partitions
+        self.served[place].info.partitions
     }
 
     /// The raw topic of the stream.
     pub(crate) fn raw(&self, place: usize) -> Arc<str> {
-        self.0[place].raw.clone()
+        self.served[place].raw.clone()
+    }
+
+    /// Whether nothing is to be appended there for now: it has ended, and what follows isn't known yet.
+    pub(crate) fn has_ended(&self, place: usize) -> bool {
+        self.served[place].has_ended.load(Ordering::Relaxed)
     }
 }
 
@@ -78,12 +114,13 @@ pub(crate) struct Tally {
     log: Arc<dyn Log>,
     clock: Arc<dyn Clock>,
     instance: String,
+    has_ended: Notify,
 }
 
 impl Tally {
     pub(crate) fn new(streams: Streams, log: Arc<dyn Log>, clock: Arc<dyn Clock>, instance: String) -> Self {
         let streams = RwLock::new(Arc::new(streams));
-        Self { streams, in_doubt: tokio::sync::Mutex::default(), log, clock, instance }
+        Self { streams, in_doubt: tokio::sync::Mutex::default(), log, clock, instance, has_ended: Notify::new() }
     }
 
     /// The streams as of now.
@@ -94,17 +131,29 @@ impl Tally {
     /// Serves a further stream from now on.
     pub(crate) fn serve(&self, info: StreamInfo) {
         let mut streams = self.streams.write();
-        if !streams.0.iter().any(|served| served.info.stream == info.stream) {
-            let mut more = Streams::clone(&streams);
-            more.0.push(Served::new(info));
-            *streams = Arc::new(more);
+        if !streams.served.iter().any(|served| served.info.stream == info.stream) {
+            *streams = Arc::new(streams.with(info));
         }
+    }
+
+    /// The log said that this generation takes no more: whoever knows the next one is to say so. Until
+    /// then, or the next look, nothing is appended there.
+    pub(crate) fn ended(&self, place: usize) {
+        if let Some(served) = self.streams().served.get(place) {
+            served.has_ended.store(true, Ordering::Relaxed);
+        }
+        self.has_ended.notify_one();
+    }
+
+    /// Ready when some generation has ended since the last time.
+    pub(crate) async fn some_ended(&self) {
+        self.has_ended.notified().await;
     }
 
     /// Adds to the counts of a partition.
     pub(crate) fn count(&self, stream: usize, partition: i32, acknowledged: u64, unacknowledged: u64) {
         let place = usize::try_from(partition).unwrap_or_default();
-        if let Some(counts) = self.streams().0.get(stream).and_then(|served| served.counts.get(place)) {
+        if let Some(counts) = self.streams().served.get(stream).and_then(|served| served.counts.get(place)) {
             counts.acknowledged.fetch_add(acknowledged, Ordering::Relaxed);
             counts.unacknowledged.fetch_add(unacknowledged, Ordering::Relaxed);
         }
@@ -161,7 +210,8 @@ impl Tally {
     /// Takes the counts of each partition that has no entry on its way.
     fn take_new(&self, entries: &mut Vec<(usize, Entry)>) {
         let on_their_way = entries.len();
-        for (stream, served) in self.streams().0.iter().enumerate() {
+        for (stream, served) in self.streams().served.iter().enumerate() {
+            served.has_ended.store(false, Ordering::Relaxed);
             for (partition, counts) in (0..).zip(&served.counts) {
                 let waits = |(place, entry): &(usize, Entry)| *place == stream && entry.partition == partition;
                 if entries[..on_their_way].iter().any(waits) {
@@ -188,14 +238,14 @@ impl Tally {
 
     fn to_append(&self, stream: usize, entry: &Entry) -> Result<Append> {
         let record = entry.to_record().map_err(|error| Error::Refused(error.to_string()))?;
-        Ok(Append { to: entry.destination(&self.streams().0[stream].info.stream), records: vec![record] })
+        Ok(Append { to: entry.destination(&self.streams().served[stream].info.stream), records: vec![record] })
     }
 
     fn has_pending(&self) -> bool {
         let counted = |counts: &Counts| {
             counts.acknowledged.load(Ordering::Relaxed) + counts.unacknowledged.load(Ordering::Relaxed) > 0
         };
-        self.streams().0.iter().flat_map(|served| &served.counts).any(counted)
+        self.streams().served.iter().flat_map(|served| &served.counts).any(counted)
     }
 
     /// Writes until nothing is left to write, or the deadline is past.

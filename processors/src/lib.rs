@@ -12,15 +12,19 @@
 //! | [`window`] | the table of fingerprints; [`spill`] is where it goes when memory ends |
 //! | [`state`] | the format in which fingerprints stand in the log |
 //! | [`recover`] | how a new owner takes a partition over, and when it refuses to |
+//! | `ended`, `inherit` | where a generation of the stream ends, and how the next one takes up what it knew |
 //! | [`enrich`] | MaxMind databases, from an address to headers; [`address`] is what is left of it |
 //! | [`route`] | schema version, or why there is none |
 //! | [`run`] | the loop around all that, the only one that does IO |
 
 pub mod address;
 mod config;
+mod ended;
 pub mod enrich;
 mod error;
 pub mod fingerprint;
+mod inherit;
+mod losses;
 mod observe;
 pub mod partition;
 pub mod recover;
@@ -34,4 +38,5 @@ mod worker;
 
 pub use config::{AddressPolicy, Config, StateRetention};
 pub use error::Error;
+pub use losses::{accept_losses, losses};
 pub use run::run;

@@ -76,7 +76,7 @@ pub async fn recover(
 }
 
 /// The newest state record in [start, stable), found by looking back from now, farther each time.
-async fn newest(
+pub(crate) async fn newest(
     log: &dyn Log,
     of: &TopicPartition,
     (start, stable): (Offset, Offset),
@@ -110,33 +110,65 @@ async fn read_claims(
     newest: &Page,
     window: Window,
 ) -> Result<Partition, Error> {
-    let horizon_ms = i64::try_from(newest.horizon_ms).unwrap_or(i64::MAX);
-    let oldest_ms = newest.time_ms.saturating_sub(horizon_ms).saturating_sub(CLOCKS_APART_MS);
-    let from = log.offset_at(of, oldest_ms).await?;
     let mut partition = Partition::new(window);
-    let mut reached: Option<Offset> = None;
-    let mut pages = Reading::new(log, of, from, stable);
-    while let Some(batch) = pages.next().await? {
-        for record in &batch.records {
-            let page = page(of, record)?;
-            let broken = |detail| Error::StateBroken { of: of.clone(), offset: record.offset, detail };
-            if page.incarnation != *info.incarnation {
-                let (theirs, ours) = (&page.incarnation, &info.incarnation);
-                return Err(broken(format!("it is of incarnation {theirs}, the stream's is {ours}")));
-            }
-            if let Some(reached) = reached.filter(|reached| *reached != page.from) {
-                return Err(broken(format!("it begins at raw offset {}, the one before ends at {reached}", page.from)));
-            }
-            reached = Some(page.to);
-            partition.restore(&page, newest.time_ms)?;
-        }
+    let mut pages = Pages::within(log, info, of, stable, newest).await?;
+    while let Some(read) = pages.next().await? {
+        read.iter().try_for_each(|page| partition.restore(page, newest.time_ms))?;
     }
     Ok(partition)
 }
 
+/// Every state record of a partition in which there may be a claim that still holds; each begins where the
+/// one before it ended.
+pub(crate) struct Pages<'a> {
+    reading: Reading<'a>,
+    incarnation: &'a str,
+    reached: Option<Offset>,
+}
+
+impl<'a> Pages<'a> {
+    /// Those below `stable`, of which `newest` is the last one.
+    pub(crate) async fn within(
+        log: &'a dyn Log,
+        info: &'a StreamInfo,
+        of: &TopicPartition,
+        stable: Offset,
+        newest: &Page,
+    ) -> Result<Self, Error> {
+        let horizon_ms = i64::try_from(newest.horizon_ms).unwrap_or(i64::MAX);
+        let oldest_ms = newest.time_ms.saturating_sub(horizon_ms).saturating_sub(CLOCKS_APART_MS);
+        let from = log.offset_at(of, oldest_ms).await?;
+        Ok(Self { reading: Reading::new(log, of, from, stable), incarnation: &info.incarnation, reached: None })
+    }
+
+    /// Some more of them; `None` at the end.
+    pub(crate) async fn next(&mut self) -> Result<Option<Vec<Page>>, Error> {
+        let Some(batch) = self.reading.next().await? else { return Ok(None) };
+        let mut pages = Vec::with_capacity(batch.records.len());
+        for record in &batch.records {
+            let page = page(&self.reading.of, record)?;
+            let broken = |detail| Error::StateBroken { of: self.reading.of.clone(), offset: record.offset, detail };
+            if page.incarnation != self.incarnation {
+                let (theirs, ours) = (&page.incarnation, self.incarnation);
+                return Err(broken(format!("it is of incarnation {theirs}, the stream's is {ours}")));
+            }
+            if let Some(reached) = self.reached.filter(|reached| *reached != page.from) {
+                return Err(broken(format!("it begins at raw offset {}, the one before ends at {reached}", page.from)));
+            }
+            self.reached = Some(page.to);
+            pages.push(page);
+        }
+        Ok(Some(pages))
+    }
+}
+
 /// Where the newest ledger entry of a processor says that its step ended. Looked for only where
 /// there is no state left, so that the whole partition is read.
-async fn last_ledger_position(log: &dyn Log, info: &StreamInfo, number: i32) -> Result<Option<Offset>, Error> {
+pub(crate) async fn last_ledger_position(
+    log: &dyn Log,
+    info: &StreamInfo,
+    number: i32,
+) -> Result<Option<Offset>, Error> {
     let of = TopicPartition::new(info.stream.ledger(), number);
     let ends = log.ends(&of).await?;
     let mut entries = Reading::new(log, &of, ends.start, ends.last_stable);
@@ -163,23 +195,23 @@ fn page(of: &TopicPartition, record: &events::log::Record) -> Result<Page, Error
 }
 
 /// Reads a range that is known to be decided, batch by batch.
-struct Reading<'a> {
+pub(crate) struct Reading<'a> {
     log: &'a dyn Log,
-    of: &'a TopicPartition,
+    of: TopicPartition,
     position: Offset,
     to: Offset,
 }
 
 impl<'a> Reading<'a> {
-    fn new(log: &'a dyn Log, of: &'a TopicPartition, from: Offset, to: Offset) -> Self {
-        Self { log, of, position: from, to }
+    fn new(log: &'a dyn Log, of: &TopicPartition, from: Offset, to: Offset) -> Self {
+        Self { log, of: of.clone(), position: from, to }
     }
 
     async fn next(&mut self) -> Result<Option<Batch>, Error> {
         if self.position >= self.to {
             return Ok(None);
         }
-        let mut batch = self.log.read(self.of, self.position, ReadLimit { records: 64, bytes: 16 << 20 }).await?;
+        let mut batch = self.log.read(&self.of, self.position, ReadLimit { records: 64, bytes: 16 << 20 }).await?;
         if batch.next <= self.position {
             return Ok(None);
         }

@@ -3,6 +3,7 @@
 use crate::config::Config;
 use crate::enrich::{Databases, Enricher};
 use crate::error::Error;
+use crate::inherit::await_old;
 use crate::route::Router;
 use crate::spill::Scratch;
 use crate::step::Stage;
@@ -32,6 +33,9 @@ pub async fn run(
     if state_retention < window_max * 2 {
         let stream = config.stream.to_string();
         return Err(Error::StateRetention { stream, state_retention, window_max });
+    }
+    if !await_old(&*log, &info, &*clock, &shutdown).await? {
+        return Ok(());
     }
     let scratch = Scratch::new(&config.scratch_dir)?;
     let budget = Budget::new(config.dedupe_memory_bytes_max);

@@ -227,9 +227,16 @@ impl Stage {
 /// # Errors
 /// If claims that went to disk can't be read; then `partition` is half-way through the batch and
 /// must be dropped.
-pub fn process(batch: Batch, incarnation: &str, partition: &mut Partition, stage: &mut Stage) -> Result<Output, Error> {
+pub fn process(
+    mut batch: Batch,
+    incarnation: &str,
+    partition: &mut Partition,
+    stage: &mut Stage,
+) -> Result<Output, Error> {
     stage.router.follow();
     stage.enricher.follow();
+    // Where a generation ends, there is no event.
+    batch.records.retain(|record| !record.is_end());
     let count = batch.records.len();
     let header_bytes: usize = batch.records.iter().map(|record| record.headers.len() + ADDED_HEADER_BYTES).sum();
     stage.builder = HeadersBuilder::with_capacity(header_bytes);

@@ -11,6 +11,7 @@
 //! same step is tried again, with growing pauses.
 
 use crate::config::Config;
+use crate::ended::Ending;
 use crate::error::Error;
 use crate::observe;
 use crate::partition::Partition;
@@ -21,7 +22,7 @@ use crate::step::{self, Output, Stage};
 use crate::window::{Budget, Window};
 use events::clock::Clock;
 use events::ledger::{self, Count, Entry};
-use events::log::{Append, Batch, Durability, Log, Member, NewRecord, Offset, Poll, Step, StreamInfo, Transactor};
+use events::log::{Append, Batch, Log, Loss, Member, NewRecord, Offset, Poll, Step, StreamInfo, Transactor};
 use events::streams::{PROCESSOR_GROUP, TopicPartition};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -38,9 +39,9 @@ const BACKOFF_FIRST: Duration = Duration::from_millis(50);
 
 /// One partition in work.
 #[derive(Debug)]
-struct Owned {
-    partition: Partition,
-    position: Offset,
+pub(crate) struct Owned {
+    pub(crate) partition: Partition,
+    pub(crate) position: Offset,
     renewed_ms: i64,
 }
 
@@ -58,11 +59,13 @@ pub(crate) struct Worker {
 }
 
 /// A membership, from joining to the first thing that ends it.
-struct Membership {
-    member: Box<dyn Member>,
+pub(crate) struct Membership {
+    pub(crate) member: Box<dyn Member>,
     transactor: Box<dyn Transactor>,
-    owned: BTreeMap<i32, Owned>,
+    pub(crate) owned: BTreeMap<i32, Owned>,
     lag_measured: Option<Instant>,
+    /// What is known of the end of this generation.
+    pub(crate) ending: Ending,
 }
 
 /// Why a membership ended.
@@ -100,7 +103,10 @@ impl Worker {
                     }
                 }
                 Err(Error::Log(error)) => {
-                    self.note_expired(&error).await;
+                    if let Some(loss) = Loss::of_error(&error) {
+                        let now_us = self.clock.now_us();
+                        ledger::note_expired(&*self.log, &self.info, &self.name, now_us, &loss).await;
+                    }
                     return Err(error.into());
                 }
                 Err(error) => return Err(error),
@@ -111,7 +117,8 @@ impl Worker {
     async fn join(&self) -> events::log::Result<Membership> {
         let transactor = self.log.transactor(&self.name).await?;
         let member = self.log.join(PROCESSOR_GROUP, &[self.info.stream.raw()], &self.name).await?;
-        Ok(Membership { member, transactor, owned: BTreeMap::new(), lag_measured: None })
+        let ending = Ending::default();
+        Ok(Membership { member, transactor, owned: BTreeMap::new(), lag_measured: None, ending })
     }
 
     /// Polls, steps and commits, until something ends the membership.
@@ -125,7 +132,7 @@ impl Worker {
             let ended = match polled {
                 Ok(Poll::Assigned(partitions)) => self.take_over(m, &partitions).await,
                 Ok(Poll::Revoked(partitions)) => {
-                    partitions.iter().for_each(|of| _ = m.owned.remove(&of.partition));
+                    partitions.iter().for_each(|of| m.give_up(of.partition));
                     Ok(())
                 }
                 Ok(Poll::Batches(batches)) => self.gather_and_step(m, stage, batches).await,
@@ -146,7 +153,12 @@ impl Worker {
 
     /// Rebuilds what the log knows of each partition, renews its state record, and goes on from there.
     async fn take_over(&self, m: &mut Membership, partitions: &[TopicPartition]) -> Result<(), Error> {
+        self.look_for_end(m).await?;
+        self.inherit(m, partitions).await?;
         for of in partitions {
+            if self.is_past_end(m, of).await? {
+                continue;
+            }
             let started = Instant::now();
             let window = || Window::new(&of.to_string(), self.budget.clone(), self.scratch.clone());
             let recovering = recover(&*self.log, &self.info, of.partition, &*self.clock, window);
@@ -175,6 +187,9 @@ impl Worker {
                 }
             }
             observe::memory(&self.budget);
+            if m.ending.is_near() {
+                self.look_for_end(m).await?;
+            }
         }
         self.renew(m).await
     }
@@ -229,7 +244,7 @@ impl Worker {
                 Poll::Idle => Vec::new(),
                 Poll::Revoked(partitions) => {
                     for of in partitions {
-                        m.owned.remove(&of.partition);
+                        m.give_up(of.partition);
                         batches.remove(&of.partition);
                     }
                     Vec::new()
@@ -240,8 +255,11 @@ impl Worker {
                 }
             };
         }
+        self.send_late_on(m, &mut batches).await?;
         batches.retain(|number, _| m.owned.contains_key(number));
-        self.step(m, stage, batches).await
+        self.cut_at_end(m, &mut batches).await?;
+        self.step(m, stage, batches).await?;
+        self.pass_end(m)
     }
 
     /// One step: compute, commit, move on.
@@ -303,7 +321,7 @@ impl Worker {
     }
 
     /// Commits a step; the same again while the log is unavailable or full.
-    async fn commit(&self, m: &mut Membership, step: Step) -> Result<(), Error> {
+    pub(crate) async fn commit(&self, m: &mut Membership, step: Step) -> Result<(), Error> {
         let mut backoff = Backoff::new(self.config.backoff_max);
         loop {
             match m.transactor.commit(step.clone()).await {
@@ -319,11 +337,11 @@ impl Worker {
         }
     }
 
-    fn empty_step(&self, m: &Membership) -> Step {
+    pub(crate) fn empty_step(&self, m: &Membership) -> Step {
         Step { appends: Vec::new(), positions: Vec::new(), generation: m.member.generation() }
     }
 
-    fn entry(&self, partition: i32, id: String, count: Count) -> Entry {
+    pub(crate) fn entry(&self, partition: i32, id: String, count: Count) -> Entry {
         Entry {
             id,
             time_us: self.clock.now_us(),
@@ -332,30 +350,6 @@ impl Worker {
             incarnation: self.info.incarnation.to_string(),
             partition,
             count,
-        }
-    }
-
-    /// Records that raw was deleted unread, where the ledger can still be written. The id comes from
-    /// the range, so that a role that is started again and again counts it once.
-    async fn note_expired(&self, error: &events::log::Error) {
-        let events::log::Error::OutOfRange { from, position, ends } = error else { return };
-        if ends.start <= *position {
-            return;
-        }
-        let id = format!("expired-{}-{from}-{position}", self.info.incarnation);
-        let count = Count::Expired {
-            topic: from.topic.to_string(),
-            from: *position,
-            to: ends.start,
-            records: (ends.start - position).unsigned_abs(),
-        };
-        let entry = self.entry(from.partition, id, count);
-        let Ok(record) = entry.to_record() else { return };
-        let append = Append { to: entry.destination(&self.info.stream), records: vec![record] };
-        for result in self.log.append(vec![append], Durability::All).await {
-            if let Err(error) = result {
-                tracing::error!(%error, "records deleted unread could not be entered in the ledger");
-            }
         }
     }
 }
@@ -370,14 +364,14 @@ fn computing<T>(work: impl FnOnce() -> T) -> T {
 
 /// Whether joining anew may help.
 fn is_worth_retrying(error: &events::log::Error) -> bool {
-    error.is_retryable() || matches!(error, events::log::Error::Fenced(_))
+    error.is_retryable() || matches!(error, events::log::Error::Fenced(_) | events::log::Error::Ended(_))
 }
 
-fn append(topic: &Arc<str>, partition: i32, records: Vec<NewRecord>) -> Append {
+pub(crate) fn append(topic: &Arc<str>, partition: i32, records: Vec<NewRecord>) -> Append {
     Append { to: TopicPartition::new(topic.clone(), partition), records }
 }
 
-fn state_records(records: Vec<bytes::Bytes>) -> Vec<NewRecord> {
+pub(crate) fn state_records(records: Vec<bytes::Bytes>) -> Vec<NewRecord> {
     records.into_iter().map(|payload| NewRecord { payload: Some(payload), ..NewRecord::default() }).collect()
 }
 

@@ -3,6 +3,7 @@
 
 mod dedupe;
 mod geo;
+mod growing;
 mod step;
 mod support;
 mod takeover;

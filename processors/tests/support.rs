@@ -108,12 +108,17 @@ impl Ground {
 
     /// Waits until everything in raw is processed.
     pub(crate) async fn settled(&self) {
+        Self::settled_in(&self.log, &self.info).await;
+    }
+
+    /// The same of any generation.
+    pub(crate) async fn settled_in(log: &MemoryLog, info: &StreamInfo) {
         for _ in 0..30_000 {
             let mut done = true;
-            for partition in 0..self.info.partitions {
-                let raw = self.raw(partition);
-                let last = self.log.records(&raw).last().map_or(0, |record| record.offset + 1);
-                let committed = self.log.committed(PROCESSOR_GROUP, &raw).await.unwrap();
+            for partition in 0..info.partitions {
+                let raw = TopicPartition::new(info.stream.raw(), partition);
+                let last = log.records(&raw).last().map_or(0, |record| record.offset + 1);
+                let committed = log.committed(PROCESSOR_GROUP, &raw).await.unwrap();
                 done &= committed.is_some_and(|committed| committed >= last);
             }
             if done {
@@ -175,6 +180,10 @@ pub(crate) struct Running {
 }
 
 impl Running {
+    pub(crate) fn of(shutdown: CancellationToken, task: JoinHandle<Result<(), Error>>) -> Self {
+        Self { shutdown, task }
+    }
+
     /// Pulls the plug.
     pub(crate) async fn kill(self) {
         self.task.abort();

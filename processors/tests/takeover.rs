@@ -177,6 +177,30 @@ async fn raw_deleted_unread_stops_and_is_entered_in_the_ledger_once() {
 }
 
 #[tokio::test]
+async fn what_was_deleted_unread_is_given_up_by_word_and_what_was_claimed_stays_so() {
+    let ground = quiet().await;
+    process(&ground, &["1"]).await;
+    ground.send(0, (0..4).map(|id| event("a.type", &format!("n{id}"), "g", "{}")).collect()).await;
+    assert_eq!(processors::losses(&ground.log, &ground.info, &ground.clock).await.unwrap(), []);
+    ground.log.delete_below(&ground.raw(0), 3);
+    ground.start().failed().await;
+    // More goes before the operator comes.
+    ground.log.delete_below(&ground.raw(0), 4);
+    let losses = processors::losses(&ground.log, &ground.info, &ground.clock).await.unwrap();
+    assert_eq!((losses.len(), losses[0].from, losses[0].to), (1, 1, 4));
+    let accept = || processors::accept_losses(&ground.log, &ground.info, &ground.clock, "word", losses.clone());
+    accept().await.unwrap();
+    assert_eq!(processors::losses(&ground.log, &ground.info, &ground.clock).await.unwrap(), []);
+    process(&ground, &["1", "n0"]).await;
+    assert_eq!(clean_ids(&ground).await, ["1", "n3", "n0"], "1 is claimed, n0 was never seen");
+    let expired = ground.entries(0).await.into_iter().filter_map(|count| match count {
+        Count::Expired { from, to, .. } => Some((from, to)),
+        _ => None,
+    });
+    assert_eq!(expired.collect::<Vec<_>>(), [(1, 3), (1, 4)], "what the processor found, and what was given up");
+}
+
+#[tokio::test]
 async fn a_log_that_ends_below_the_position_stops() {
     let ground = quiet().await;
     process(&ground, &["1", "2"]).await;

@@ -19,6 +19,7 @@
 //! | `flush` | one flush, from records to committed tables |
 //! | `append` | the commit loop of one table |
 //! | [`check_log`] | what a log that forgot is told at start |
+//! | [`losses`] | what was deleted unread, and how a sink goes on without it |
 //! | [`maintain`] | compaction, checkpoints, vacuum, rows past their keep |
 //! | [`forget`], [`apply`] | a player erased; a column widened |
 //! | [`conformance`] | what any sink must do, as a suite |
@@ -33,6 +34,7 @@ mod entries;
 mod error;
 mod flush;
 mod forget;
+mod losses;
 mod maintain;
 mod recover;
 mod remove;
@@ -48,6 +50,7 @@ pub use behind::check_log;
 pub use config::Config;
 pub use error::Error;
 pub use forget::{Forgotten, forget};
+pub use losses::{accept_losses, losses};
 pub use maintain::{Maintained, Maintenance, maintain, maintain_once};
 pub use signal::{FlushSignal, Health};
 pub use worker::run;

@@ -6,7 +6,8 @@ use crate::flush::{Context, Slot, deliver, settle};
 use crate::route::{Kind, Part};
 use crate::{Config, Error, FlushSignal, recover};
 use events::Clock;
-use events::log::{Batch, Log, Member, Offset, Poll, ReadLimit, Record, StreamInfo};
+use events::ledger;
+use events::log::{Batch, Log, Loss, Member, Offset, Poll, ReadLimit, Record, StreamInfo};
 use events::schema::SharedRegistry;
 use events::streams::{SINK_GROUP, TopicPartition};
 use parking_lot::Mutex;
@@ -54,6 +55,7 @@ pub async fn run(
             metrics::counter!("killfeed_sink_fenced_total").increment(1);
             tracing::debug!(%error, "fenced; joining again");
         } else if !error.is_retryable() {
+            worker.note_expired(&error).await;
             worker.config.health.set(Some(error.to_string()));
             return Err(error);
         }
@@ -144,6 +146,16 @@ impl Worker {
             let _ = flying.await;
         }
         ended
+    }
+
+    /// Enters in the ledger what was deleted unread.
+    async fn note_expired(&self, error: &Error) {
+        let Error::Log(error) = error else { return };
+        let Some(loss) = Loss::of_error(error) else { return };
+        if let Ok(Some(info)) = self.log.stream(&self.config.stream).await {
+            let now_us = self.clock.now_us();
+            ledger::note_expired(&*self.log, &info, &self.config.instance, now_us, &loss).await;
+        }
     }
 
     fn kind(&self, topic: &str) -> Kind {

@@ -18,6 +18,8 @@ use tokio_util::sync::CancellationToken;
 /// The embedded log has one process at a time, and the same name after a restart fences what is left of
 /// the one before.
 const LOCAL: &str = "local";
+/// A command in ledger entries.
+const COMMAND: &str = "command";
 /// How often the embedded log is asked to delete what is past its retention.
 const RETENTION_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -25,7 +27,8 @@ const RETENTION_INTERVAL: Duration = Duration::from_secs(60);
 #[derive(Clone)]
 pub(crate) enum OpenLog {
     Embedded(EmbeddedLog),
-    Kafka(KafkaLog, Arc<Instance>),
+    /// Commands have no name there.
+    Kafka(KafkaLog, Option<Arc<Instance>>),
 }
 
 /// This process' name in a cluster: its transactional ids begin with it, so that the next process of the
@@ -43,8 +46,16 @@ impl OpenLog {
             LogKind::Kafka(_) => {
                 let instance = Instance::take(&options.data_dir, role)?;
                 let log = KafkaLog::new(options.kafka()?).map_err(Failure::usage)?;
-                Ok(Self::Kafka(log, Arc::new(instance)))
+                Ok(Self::Kafka(log, Some(Arc::new(instance))))
             }
+        }
+    }
+
+    /// The log for a command, which may run beside servers where the log is Kafka's.
+    pub(crate) async fn for_command(options: &Options, clock: Arc<dyn Clock>) -> Result<Self, Failure> {
+        match &options.log {
+            LogKind::Embedded => Ok(Self::Embedded(open_embedded(options, clock).await?)),
+            LogKind::Kafka(_) => Ok(Self::Kafka(KafkaLog::new(options.kafka()?).map_err(Failure::usage)?, None)),
         }
     }
 
@@ -56,11 +67,17 @@ impl OpenLog {
         }
     }
 
+    /// Whether its retention takes records that nobody has read.
+    pub(crate) const fn deletes_unread(&self) -> bool {
+        matches!(self, Self::Kafka(..))
+    }
+
     /// This process' name in ledger entries and transactional ids.
     pub(crate) fn instance(&self) -> &str {
         match self {
             Self::Embedded(_) => LOCAL,
-            Self::Kafka(_, instance) => &instance.name,
+            Self::Kafka(_, Some(instance)) => &instance.name,
+            Self::Kafka(_, None) => COMMAND,
         }
     }
 

@@ -4,9 +4,10 @@
 //! |---|---|
 //! | [`run`] | checks what can be checked, binds the address, opens the log, starts the parts |
 //! | `http` | connections; `linger` reads what is left of bodies; `routes` says what answers on which path |
-//! | `log` | which log: embedded, or on Kafka; `topics` plans and makes the latter's |
+//! | `log` | which log: embedded, or on Kafka; `topics` plans and makes the latter's, and grows streams |
 //! | `parts` | the parts that a role consists of, and their tasks |
 //! | `streams` | those of them that each stream has: made at start, and when a schema names a new one |
+//! | `lag` | how near what nobody has read is to its retention; `loss` goes on without what is gone |
 //! | `ready` | which part is up |
 //! | `metrics` | every metric, with its meaning; `telemetry` collects them, and writes logs |
 //! | `flush` | until all that was acknowledged is in the tables |
@@ -19,8 +20,10 @@ mod admin;
 mod data_dir;
 mod flush;
 mod http;
+mod lag;
 mod linger;
 mod log;
+mod loss;
 mod metrics;
 mod parts;
 mod ready;
@@ -30,7 +33,8 @@ mod streams;
 mod telemetry;
 mod topics;
 
-pub(crate) use topics::{apply, plan};
+pub(crate) use loss::accept_loss;
+pub(crate) use topics::{apply, grow, plan};
 
 use crate::exit::Failure;
 use crate::options::Options;

@@ -2,6 +2,7 @@
 
 use super::admin::{self, Admin};
 use super::flush::Flusher;
+use super::lag::LagWatch;
 use super::log::{OpenLog, not_served};
 use super::ready::{Readiness, State};
 use super::streams::Streams;
@@ -91,6 +92,7 @@ impl Parts {
         let mut parts =
             Self { tasks: JoinSet::new(), further, stop: stop.clone(), log: log.clone(), ingest: None, flusher };
         parts.take_further();
+        let deletes_unread = log.deletes_unread();
         parts.spawn(Part::new("log", log.keep(stop.clone())));
         if role.has(Role::Process) {
             readiness.set("processors", State::Ready);
@@ -112,6 +114,13 @@ impl Parts {
             schemas::watch(watched, directory, stop).await;
             Ok::<(), String>(())
         }));
+        if deletes_unread {
+            let watch = LagWatch::new(streams.log.clone(), streams.clock.clone(), streams.served.clone());
+            let watched = watch.clone();
+            readiness.watch("retention", move || watched.state());
+            parts.spawn(Part::new("retention", watch.keep(parts.stop.clone())));
+        }
+        parts.spawn(Part::new("streams", streams.clone().watch(parts.stop.clone())));
         let (log, clock, store) = (streams.log.clone(), streams.clock.clone(), streams.store.clone());
         let flusher = (role == Role::Up).then(|| parts.flusher.clone());
         router = router.merge(admin::router(Admin { keys, log, clock, registry, store, flusher, maintenance }));

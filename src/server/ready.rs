@@ -12,6 +12,8 @@ pub(crate) enum State {
     Starting,
     /// At work.
     Ready,
+    /// At work, and somebody should look at this.
+    Warned(String),
     /// Not at work, for this reason.
     Not(String),
     /// On its way out.
@@ -23,7 +25,7 @@ impl fmt::Display for State {
         match self {
             Self::Starting => f.write_str("starting"),
             Self::Ready => f.write_str("ready"),
-            Self::Not(reason) => f.write_str(reason),
+            Self::Warned(reason) | Self::Not(reason) => f.write_str(reason),
             Self::Stopping => f.write_str("stopping"),
         }
     }
@@ -57,7 +59,8 @@ impl Readiness {
     pub(crate) fn report(&self) -> (bool, Value) {
         let parts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let states: Vec<_> = parts.iter().map(|(name, probe)| (*name, probe())).collect();
-        let ready = !states.is_empty() && states.iter().all(|(_, state)| *state == State::Ready);
+        let is_ready = |state: &State| matches!(state, State::Ready | State::Warned(_));
+        let ready = !states.is_empty() && states.iter().all(|(_, state)| is_ready(state));
         let parts: Map<String, Value> =
             states.into_iter().map(|(name, state)| (name.to_owned(), json!(state.to_string()))).collect();
         (ready, json!({ "ready": ready, "parts": parts }))
@@ -78,6 +81,10 @@ mod tests {
         let (ready, report) = readiness.report();
         assert!(!ready);
         assert_eq!(report["parts"], json!({ "log": "ready", "sinks": "store unreachable" }));
+        readiness.set("sinks", State::Warned("behind".into()));
+        let (ready, report) = readiness.report();
+        assert!(ready);
+        assert_eq!(report["parts"], json!({ "log": "ready", "sinks": "behind" }));
         readiness.stopping();
         assert_eq!(readiness.report().1["parts"]["log"], "stopping");
     }

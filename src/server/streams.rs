@@ -14,13 +14,22 @@ use processors::StateRetention;
 use sinks::{FlushSignal, Health};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tables::Store;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 
 /// `.state` is kept at least this long; twice the longest dedupe window if that is longer.
 const STATE_RETENTION_MIN: Duration = Duration::from_secs(14 * 24 * 60 * 60);
+
+/// How often it is looked whether a stream has grown.
+const GROWTH_INTERVAL: Duration = Duration::from_secs(1);
+/// How often topics are held against what is recorded of them.
+const CHECK_INTERVAL: Duration = Duration::from_secs(30);
+/// The same after they differed: a broker that has just started may not know all topics yet.
+const CHECK_AGAIN_INTERVAL: Duration = Duration::from_secs(5);
+/// How often in a row they may differ before this process stops.
+const FAULTS_MAX: u32 = 6;
 
 /// What the parts of every stream are made from.
 pub(crate) struct Streams {
@@ -83,7 +92,7 @@ impl Streams {
         let served = self.served.current();
         let state_retention = self.state_retention.get().max(state_retention(registry));
         if state_retention > self.state_retention.get() {
-            for info in &served {
+            for info in self.newest() {
                 self.served.put(self.make(&info.stream, state_retention).await?);
             }
             self.state_retention.lengthen(state_retention);
@@ -91,11 +100,15 @@ impl Streams {
         let mut further = Vec::new();
         for stream in wanted(&self.options, registry)
             .into_iter()
-            .filter(|wanted| !served.iter().any(|info| info.stream == *wanted))
+            .filter(|wanted| !served.iter().any(|info| info.stream.name() == wanted.name()))
         {
-            let info = self.make(&stream, state_retention).await?;
-            sinks::check_log(self.log.as_ref(), &self.store, &info).await?;
-            further.push(info);
+            let mut all = log::generations(self.log.as_ref(), &stream).await?;
+            let newest = all.pop().map_or(stream, |newest| newest.stream);
+            all.push(self.make(&newest, state_retention).await?);
+            for info in all {
+                sinks::check_log(self.log.as_ref(), &self.store, &info).await?;
+                further.push(info);
+            }
         }
         for info in further {
             self.start(&info);
@@ -104,6 +117,81 @@ impl Streams {
             }
         }
         Ok(())
+    }
+
+    /// Serves generations that came since the last look. Old ones go on: their processors and sinks have to
+    /// come to their ends.
+    ///
+    /// # Errors
+    /// What the log says.
+    pub(crate) async fn follow_growth(&self) -> Result<(), sinks::Error> {
+        for known in self.newest() {
+            if self.log.stream(&known.stream.next()).await?.is_none() {
+                continue;
+            }
+            for info in log::generations(self.log.as_ref(), &known.stream).await? {
+                if self.served.current().iter().any(|served| served.stream == info.stream) {
+                    self.served.put(info);
+                    continue;
+                }
+                sinks::check_log(self.log.as_ref(), &self.store, &info).await?;
+                self.start(&info);
+                tracing::info!(stream = %info.stream, partitions = info.partitions, "a stream has grown");
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks for growth until `stop`, and at once when ingest meets the end of a generation. Ends with an
+    /// error if the topics of a stream are no longer those that were recorded.
+    pub(crate) async fn watch(self: Arc<Self>, stop: CancellationToken) -> Result<(), String> {
+        let mut checked = Instant::now();
+        let mut faults = 0;
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                () = self.some_ended() => {}
+                () = tokio::time::sleep(GROWTH_INTERVAL) => {}
+            }
+            if let Err(error) = self.follow_growth().await {
+                tracing::warn!(%error, "cannot see whether streams have grown; trying again");
+            }
+            if checked.elapsed() < if faults == 0 { CHECK_INTERVAL } else { CHECK_AGAIN_INTERVAL } {
+                continue;
+            }
+            checked = Instant::now();
+            faults = match self.check().await {
+                Err(error @ log::Error::Refused(_)) if faults + 1 >= FAULTS_MAX => return Err(error.to_string()),
+                Err(log::Error::Refused(_)) => faults + 1,
+                _ => 0,
+            };
+        }
+    }
+
+    /// Whether all streams are in the log as they were recorded.
+    async fn check(&self) -> log::Result<()> {
+        for info in self.served.current() {
+            if self.log.stream(&info.stream).await?.is_none() {
+                return Err(log::Error::Refused(format!("stream {} is no longer recorded in the log", info.stream)));
+            }
+        }
+        Ok(())
+    }
+
+    async fn some_ended(&self) {
+        match self.ingest.get() {
+            Some(ingest) => ingest.some_ended().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// The newest generation of each stream that is served.
+    fn newest(&self) -> Vec<StreamInfo> {
+        let served = self.served.current();
+        let newer = |info: &StreamInfo, other: &StreamInfo| {
+            other.stream.name() == info.stream.name() && other.stream.generation() > info.stream.generation()
+        };
+        served.iter().filter(|info| !served.iter().any(|other| newer(info, other))).cloned().collect()
     }
 
     /// What keeps sinks from delivering, if anything does.
@@ -130,7 +218,7 @@ impl Streams {
     }
 
     fn start_processor(&self, info: &StreamInfo) {
-        let scratch = self.options.data_dir.join("scratch").join(info.stream.name());
+        let scratch = self.options.data_dir.join("scratch").join(info.stream.to_string());
         let config = processors::Config {
             address: match self.options.address_policy {
                 AddressKept::Drop => processors::AddressPolicy::Drop,

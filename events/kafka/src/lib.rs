@@ -11,6 +11,7 @@
 //! | `reader` | reads without a group: recovery, audit, bounds |
 //! | `streams` | which streams there are: incarnations, numbers of partitions |
 //! | `topics` | topics and their settings, and what a fit topic is |
+//! | `grow` | how a generation ends and the next one begins |
 //! | `plan` | what topics should be and aren't |
 //! | `trouble` | why appends fail, for readiness |
 //! | `record` | the CloudEvents Kafka binding: headers, key and payload |
@@ -20,6 +21,7 @@
 
 mod config;
 mod error;
+mod grow;
 mod log;
 mod member;
 mod names;

@@ -64,7 +64,7 @@ impl KafkaLog {
         let appender = Arc::new(Appender::new(config.clone(), names.clone()));
         let topics = Topics { config: config.clone(), names: names.clone(), readers: readers.clone() };
         look_after(&readers, &appender, topics.in_sync());
-        let streams = Streams { topics, appender: appender.clone() };
+        let streams = Streams::new(topics, appender.clone());
         let shared = Shared {
             config,
             names,
@@ -200,6 +200,10 @@ impl Log for KafkaLog {
 
     async fn stream(&self, stream: &Stream) -> Result<Option<StreamInfo>> {
         self.shared.streams.find(stream).await
+    }
+
+    async fn grow(&self, spec: &StreamSpec) -> Result<StreamInfo> {
+        self.shared.streams.grow(spec).await
     }
 
     async fn append(&self, appends: Vec<Append>, durability: Durability) -> Vec<Result<Appended>> {

@@ -68,13 +68,17 @@ impl Streams {
         let mut changes = Vec::new();
         let (topics, of) = (self.topics.clone(), spec.clone());
         let shapes = crate::log::blocking(move || shapes(&topics, &of)).await?;
+        let registered = self.registered(&spec.stream).await?;
         let is_whole = shapes.iter().all(|(_, is_there)| *is_there);
         changes.extend(shapes.into_iter().filter_map(|(change, _)| change));
         if is_whole {
             let found = self.topics.find(&spec.stream).await?;
             changes.extend(self.topics.differences(spec, &found).into_iter().map(Change::from));
+            let remade = registered.as_ref().map(|registered| registered.remade(&found)).unwrap_or_default();
+            let topic = || format!("{}.*", spec.stream);
+            changes.extend(remade.into_iter().map(|why| Change::Impossible { topic: topic(), why }));
         }
-        match self.registered_partitions(&spec.stream).await? {
+        match registered.map(|registered| registered.partitions()) {
             None => changes.push(Change::Record { stream: spec.stream.name().to_owned() }),
             Some(recorded) if recorded != spec.partitions => changes.push(Change::Impossible {
                 topic: format!("{}.*", spec.stream),
@@ -103,7 +107,7 @@ impl Streams {
         self.topics.make(spec).await?;
         let found = self.topics.find(&spec.stream).await?;
         self.topics.alter(&found, &self.topics.differences(spec, &found)).await?;
-        self.topics.await_settings(spec).await?;
+        self.topics.await_settings(spec, Topics::differences).await?;
         self.create(spec).await?;
         Ok(())
     }

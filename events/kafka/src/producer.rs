@@ -13,10 +13,11 @@ use crate::error::{report_to_tracing, writing};
 use crate::names::Names;
 use crate::record;
 use crate::trouble::Troubles;
-use events::log::{Append, Appended, Durability, Error, NO_OFFSET, Offset, Result};
+use events::TopicPartition;
+use events::log::{Append, Appended, Durability, Error, NO_OFFSET, Offset, Result, checks};
 use parking_lot::{Mutex, RwLock};
 use rdkafka::ClientContext;
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::{DeliveryResult, Message as _};
 use rdkafka::producer::{NoCustomPartitioner, Producer as _, ProducerContext, ThreadedProducer};
 use std::sync::Arc;
@@ -68,6 +69,7 @@ impl ProducerContext<NoCustomPartitioner> for Reports {
 /// One append in work.
 struct Pending {
     what: String,
+    to: TopicPartition,
     progress: Mutex<Progress>,
 }
 
@@ -103,7 +105,11 @@ impl Pending {
 
     fn failed(&self, records: usize, error: KafkaError) {
         let mut progress = self.progress.lock();
-        let error = writing(&self.what, &error);
+        // No record is too long for a topic of ours, but for a raw one that takes no more events.
+        let error = match error.rdkafka_error_code() {
+            Some(Code::MessageSizeTooLarge) if self.to.topic.ends_with(".raw") => checks::ended(&self.to),
+            _ => writing(&self.what, &error),
+        };
         let vague = matches!(error, Error::InDoubt(_));
         if vague || progress.error.is_none() {
             progress.error = Some(error);
@@ -197,6 +203,7 @@ impl Appender {
         let (answer, waiting) = oneshot::channel();
         let pending = Arc::new(Pending {
             what: format!("append to {}", append.to),
+            to: append.to.clone(),
             progress: Mutex::new(Progress {
                 left: append.records.len(),
                 delivered: 0,

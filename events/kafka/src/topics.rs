@@ -29,6 +29,12 @@ const IN_SYNC: &str = "min.insync.replicas";
 const UNCLEAN: &str = "unclean.leader.election.enable";
 const TIME: &str = "message.timestamp.type";
 const CLEANUP: &str = "cleanup.policy";
+const LONGEST: &str = "max.message.bytes";
+/// A setting without effect where records are deleted and not compacted: a random number in it tells a
+/// topic from one that was made again under its name. (The client can't ask for Kafka's own ids of topics.)
+const MARK: &str = "delete.retention.ms";
+/// The longest batch that an ended raw topic takes: room for an end marker, and for no event.
+const ENDED_BYTES_MAX: &str = "96";
 
 /// The topics of streams.
 #[derive(Clone)]
@@ -58,6 +64,21 @@ impl Found {
         self.resource.get(setting).and_then(|entry| entry.value.clone()).unwrap_or_default()
     }
 
+    /// What tells it from a topic that was made again under its name.
+    pub(crate) fn mark(&self) -> String {
+        self.value(MARK)
+    }
+
+    /// Says that it isn't the one that was recorded with `mark`.
+    pub(crate) fn is_another(&self, mark: &str) -> String {
+        format!(
+            "topic {} was made again since its stream was recorded, or its mark was changed ({MARK} is {}, recorded is {mark}): \
+             what it held is gone",
+            self.name,
+            self.mark()
+        )
+    }
+
     /// How long the topic keeps its records.
     pub(crate) fn retention(&self) -> Duration {
         let ms: i64 = self.value(RETENTION).parse().unwrap_or(-1);
@@ -79,14 +100,14 @@ impl Topics {
 
     /// The settings that a topic is made with.
     fn settings(&self, spec: &StreamSpec, topic: &str) -> BTreeMap<&'static str, String> {
-        let kept = if *topic == *spec.stream.state() { spec.state_retention } else { spec.retention };
+        let kept = if keeps_long(spec, topic) { spec.state_retention } else { spec.retention };
         let kept = if topic == REGISTER { "-1".into() } else { kept.as_millis().to_string() };
         BTreeMap::from([
             (CLEANUP, "delete".into()),
             (RETENTION, kept),
             ("retention.bytes", "-1".into()),
             (TIME, "LogAppendTime".into()),
-            ("max.message.bytes", MESSAGE_BYTES_MAX.to_string()),
+            (LONGEST, MESSAGE_BYTES_MAX.to_string()),
             (IN_SYNC, self.in_sync().to_string()),
             (UNCLEAN, "false".into()),
         ])
@@ -98,11 +119,13 @@ impl Topics {
         topics.push(REGISTER.into());
         let made: Vec<_> =
             topics.iter().map(|topic| (topic, self.names.there(topic), self.settings(spec, topic))).collect();
+        let mark = random_mark();
         let wanted: Vec<NewTopic<'_>> = made
             .iter()
             .map(|(topic, name, settings)| {
                 let partitions = if ***topic == *REGISTER { 1 } else { spec.partitions };
                 let new = NewTopic::new(name, partitions, TopicReplication::Fixed(self.replicas()));
+                let new = if ***topic == *REGISTER { new } else { new.set(MARK, &mark) };
                 settings.iter().fold(new, |new, (setting, value)| new.set(setting, value))
             })
             .collect();
@@ -165,7 +188,7 @@ impl Topics {
             for (setting, wanted) in self.settings(spec, topic) {
                 let is = found.value(setting);
                 let is_kept =
-                    setting == RETENTION && *topic == spec.stream.state() && found.retention() >= spec.state_retention;
+                    setting == RETENTION && keeps_long(spec, topic) && found.retention() >= spec.state_retention;
                 if !is_kept && !fits(setting, &is, &wanted) {
                     differences.push(Difference { topic: found.name.clone(), setting, is, wanted });
                 }
@@ -209,12 +232,28 @@ impl Topics {
         Ok(())
     }
 
+    /// Has a raw topic take nothing more than end markers.
+    pub(crate) async fn fence(&self, stream: &Stream) -> Result<()> {
+        let found: Vec<Found> = self.find(stream).await?.into_iter().take(1).collect();
+        let fence = found.iter().filter(|raw| raw.value(LONGEST) != ENDED_BYTES_MAX).map(|raw| Difference {
+            topic: raw.name.clone(),
+            setting: LONGEST,
+            is: raw.value(LONGEST),
+            wanted: ENDED_BYTES_MAX.into(),
+        });
+        self.alter(&found, &fence.collect::<Vec<_>>()).await
+    }
+
     /// Waits until settings that were changed are what every look finds: brokers learn of them one by one.
-    pub(crate) async fn await_settings(&self, spec: &StreamSpec) -> Result<()> {
+    pub(crate) async fn await_settings(
+        &self,
+        spec: &StreamSpec,
+        differences: impl Fn(&Self, &StreamSpec, &[Found]) -> Vec<Difference>,
+    ) -> Result<()> {
         let deadline = Instant::now() + self.config.request_timeout;
         loop {
             let found = self.find(&spec.stream).await?;
-            match self.differences(spec, &found).first() {
+            match differences(self, spec, &found).first() {
                 None => return Ok(()),
                 Some(Difference { topic, setting, is, .. }) if Instant::now() >= deadline => {
                     return Err(Error::Unavailable(format!("{topic}: {setting} is still {is}")));
@@ -233,6 +272,19 @@ impl Topics {
         let limit = Some(self.config.request_timeout);
         AdminOptions::new().request_timeout(limit).operation_timeout(limit)
     }
+}
+
+/// Whether a topic outlives the others: what dedupe remembers, and the ledger, in which what was deleted
+/// unread elsewhere must be found explained.
+fn keeps_long(spec: &StreamSpec, topic: &str) -> bool {
+    *topic == *spec.stream.state() || *topic == *spec.stream.ledger()
+}
+
+/// A number of ms that nobody chooses by chance, as text.
+fn random_mark() -> String {
+    let id = events::ledger::new_id();
+    let number = id.get(..15).and_then(|digits| u64::from_str_radix(digits, 16).ok()).unwrap_or_default();
+    number.to_string()
 }
 
 /// Whether a setting is good enough. More replicas in sync than needed are.

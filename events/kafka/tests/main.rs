@@ -8,6 +8,7 @@ mod cluster;
 mod conformance;
 mod copier;
 mod deleted;
+mod growing;
 mod killed;
 mod outages;
 mod topics;

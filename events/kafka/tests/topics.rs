@@ -5,7 +5,9 @@ use crate::{config, put, raw, shared, spec, stream};
 use events::log::{Error, Log as _, StreamSpec};
 use kafka_log::{Change, Config, KafkaLog};
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewPartitions, ResourceSpecifier};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
+};
 use rdkafka::client::DefaultClientContext;
 use std::collections::HashMap;
 use std::time::Duration;
@@ -23,8 +25,10 @@ async fn settings(cluster: &Cluster, topic: &str) -> HashMap<String, String> {
     found.entries.into_iter().filter_map(|entry| Some((entry.name, entry.value?))).collect()
 }
 
-/// Sets these, and takes back all others.
+/// Sets these, and takes back all others but the topic's mark.
 async fn set(cluster: &Cluster, topic: &str, values: &[(&str, &str)]) {
+    let mark = settings(cluster, topic).await.remove("delete.retention.ms").unwrap();
+    let values = [values, &[("delete.retention.ms", &*mark)]].concat();
     let alter = AlterConfig::new(ResourceSpecifier::Topic(topic));
     let alter = values.iter().fold(alter, |alter, (setting, value)| alter.set(setting, value));
     admin(cluster).alter_configs([&alter], &AdminOptions::new()).await.unwrap().remove(0).unwrap();
@@ -109,4 +113,39 @@ async fn a_plan_says_all_that_apply_then_does() {
 
     let Err(Error::Refused(text)) = log.apply(&spec(3)).await else { panic!("partitions are fixed") };
     assert!(text.contains("2 partitions, 3 were asked for") && text.contains("2 partitions are recorded"), "{text}");
+}
+
+/// Deletes a topic and makes it again, as somebody's hand would.
+async fn remake(cluster: &Cluster, topic: &str) {
+    let admin = admin(cluster);
+    admin.delete_topics(&[topic], &AdminOptions::new()).await.unwrap().remove(0).unwrap();
+    let new = NewTopic::new(topic, 1, TopicReplication::Fixed(1)).set("message.timestamp.type", "LogAppendTime");
+    // The cluster forgets the old one by and by.
+    for _ in 0..100 {
+        if admin.create_topics([&new], &AdminOptions::new()).await.unwrap().remove(0).is_ok() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("{topic} is not made again");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_that_was_made_again_is_not_the_one_that_was_recorded() {
+    let (cluster, _turn) = shared().await;
+    let config = config(cluster);
+    let log = KafkaLog::new(config.clone()).unwrap();
+    log.create_stream(&spec(1)).await.unwrap();
+    put(&log, &raw(0), &["a".into()]).await.unwrap();
+    let clean = format!("{}events.clean", config.prefix);
+    remake(cluster, &clean).await;
+    let again = KafkaLog::new(config).unwrap();
+    for log in [&log, &again] {
+        let refused = log.stream(&stream()).await;
+        let Err(Error::Refused(text)) = refused else { panic!("it is another topic: {refused:?}") };
+        assert!(text.contains(&format!("topic {clean} was made again")), "{text}");
+        assert!(matches!(log.create_stream(&spec(1)).await, Err(Error::Refused(_))));
+    }
+    let planned = again.plan(&spec(1)).await.unwrap();
+    assert!(planned.iter().any(|change| matches!(change, Change::Impossible { .. })), "{planned:?}");
 }

@@ -49,6 +49,28 @@ pub fn same(spec: &StreamSpec, found: &StreamInfo) -> Result<()> {
     Ok(())
 }
 
+/// Refuses a growth that has nothing to grow from, or would make partitions fewer.
+///
+/// # Errors
+/// [`Error::Refused`].
+pub fn grows(spec: &StreamSpec, before: Option<&StreamInfo>) -> Result<()> {
+    let Some(before) = before else {
+        return Err(Error::Refused(format!("stream {} has no generation before it that could grow", spec.stream)));
+    };
+    if spec.partitions <= before.partitions {
+        return Err(Error::Refused(format!(
+            "stream {} has {} partitions, and {} were asked for: a stream grows, and never shrinks",
+            before.stream, before.partitions, spec.partitions
+        )));
+    }
+    Ok(())
+}
+
+/// The error for an append to a raw topic that takes no more.
+pub fn ended(to: &TopicPartition) -> Error {
+    Error::Ended(format!("{to} takes no more events: its stream has grown into another generation"))
+}
+
 /// The name of the stream whose topics a member wants to read; refuses none, and those of several.
 ///
 /// # Errors

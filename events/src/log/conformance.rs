@@ -8,6 +8,7 @@
 
 mod appending;
 mod groups;
+mod growing;
 mod reading;
 mod transactions;
 
@@ -49,6 +50,7 @@ pub async fn laws(factory: Factory<'_>) {
     reading::all(factory).await;
     groups::all(factory).await;
     transactions::all(factory).await;
+    growing::all(factory).await;
 }
 
 /// A fresh log with one stream on it.

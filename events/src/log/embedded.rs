@@ -30,6 +30,7 @@ mod retention;
 mod space;
 mod state;
 mod store;
+mod streams;
 mod writer;
 
 pub use open::{Lost, OpenReport};
@@ -243,6 +244,12 @@ impl Log for EmbeddedLog {
         checks::spec(spec)?;
         let spec = spec.clone();
         self.shared.ask(|answer| Chore::Create(spec, answer)).await?
+    }
+
+    async fn grow(&self, spec: &StreamSpec) -> Result<StreamInfo> {
+        checks::spec(spec)?;
+        let spec = spec.clone();
+        self.shared.ask(|answer| Chore::Grow(spec, answer)).await?
     }
 
     async fn stream(&self, stream: &Stream) -> Result<Option<StreamInfo>> {

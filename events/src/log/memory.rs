@@ -12,8 +12,8 @@ pub use faults::Faults;
 use super::groups::Coordinator;
 use super::member::{Host, LocalMember};
 use super::{
-    Append, Appended, Batch, Durability, Ends, Error, Generation, Log, Member, Offset, ReadLimit, Record, Result, Step,
-    StreamInfo, StreamSpec, Transactor, checks,
+    Append, Appended, Batch, Durability, Ends, Error, Generation, Log, Member, NewRecord, Offset, ReadLimit, Record,
+    Result, Step, StreamInfo, StreamSpec, Transactor, checks,
 };
 use crate::clock::Clock;
 use crate::streams::{Stream, TopicPartition};
@@ -47,6 +47,8 @@ struct State {
     positions: BTreeMap<(Arc<str>, TopicPartition), Offset>,
     /// How often each transactional id was opened.
     epochs: BTreeMap<Arc<str>, u64>,
+    /// Whether ended topics take appends all the same.
+    unfenced: bool,
 }
 
 impl MemoryLog {
@@ -68,6 +70,7 @@ impl MemoryLog {
             partitions: BTreeMap::new(),
             positions: BTreeMap::new(),
             epochs: BTreeMap::new(),
+            unfenced: false,
         };
         Self { shared: Arc::new(Shared { clock, groups: Coordinator::default(), state: Mutex::new(state) }) }
     }
@@ -78,11 +81,8 @@ impl MemoryLog {
         let state = &mut *self.shared.state.lock();
         let mut gone = 0;
         for (of, partition) in &mut state.partitions {
-            let Some((_, spec)) = state.streams.iter().find(|(name, _)| of.topic.starts_with(&format!("{name}.")))
-            else {
-                continue;
-            };
-            let (_, spec) = spec;
+            let owner = |(stream, _): &(&Stream, _)| stream.to_string() == Stream::name_of(&of.topic);
+            let Some((_, (_, spec))) = state.streams.iter().find(owner) else { continue };
             let keep = if of.topic == spec.stream.state() { spec.state_retention } else { spec.retention };
             let cutoff_ms = now_ms.saturating_sub(i64::try_from(keep.as_millis()).unwrap_or(i64::MAX));
             let unread = self.shared.groups.readers(&of.topic).into_iter();
@@ -127,6 +127,11 @@ impl MemoryLog {
         }
     }
 
+    /// Damage, for tests that must live with it: raw topics of ended generations take appends again.
+    pub fn unfence(&self) {
+        self.shared.state.lock().unfenced = true;
+    }
+
     /// Every record of a partition, decided or not.
     pub fn records(&self, of: &TopicPartition) -> Vec<Record> {
         let state = self.shared.state.lock();
@@ -142,6 +147,31 @@ impl State {
     fn partition_counts(&self) -> BTreeMap<Arc<str>, i32> {
         let each = self.streams.values();
         each.flat_map(|(info, _)| info.stream.topics().map(|topic| (topic, info.partitions))).collect()
+    }
+
+    /// Whether a topic is the raw one of a generation that has ended.
+    fn has_ended(&self, topic: &str) -> bool {
+        let ended = |(info, _): &(StreamInfo, StreamSpec)| info.ended.is_some() && *info.stream.raw() == *topic;
+        !self.unfenced && self.streams.values().any(ended)
+    }
+
+    /// Makes a stream that isn't there.
+    fn make(&mut self, spec: &StreamSpec) -> StreamInfo {
+        let incarnation = if self.seeded { self.dice.name() } else { crate::ledger::new_id() };
+        let info = StreamInfo {
+            stream: spec.stream.clone(),
+            partitions: spec.partitions,
+            incarnation: incarnation.into(),
+            retention: spec.retention,
+            ended: None,
+        };
+        self.streams.insert(spec.stream.clone(), (info.clone(), spec.clone()));
+        for topic in spec.stream.topics() {
+            for partition in 0..spec.partitions {
+                self.partitions.insert(TopicPartition::new(topic.clone(), partition), Partition::default());
+            }
+        }
+        info
     }
 
     /// Appends to a partition that was checked to be there, after the faults that come before it.
@@ -176,6 +206,9 @@ impl Shared {
         let mut state = self.state.lock();
         state.partition(&append.to)?;
         checks::records(&append)?;
+        if state.has_ended(&append.to.topic) {
+            return Err(checks::ended(&append.to));
+        }
         let (to, now_ms) = (append.to.clone(), self.clock.now_ms());
         let appended = match state.dice.append() {
             Fate::Unavailable => return Err(Error::Unavailable(format!("append to {to} (injected)"))),
@@ -205,6 +238,9 @@ impl Shared {
         for append in &step.appends {
             state.partition(&append.to)?;
             checks::records(append)?;
+            if state.has_ended(&append.to.topic) {
+                return Err(checks::ended(&append.to));
+            }
         }
         let _admission = self.groups.admit(&step.generation, step.positions.iter().map(|(of, _)| of))?;
         let group = step.generation.group.clone();
@@ -286,20 +322,34 @@ impl Log for MemoryLog {
             *kept = StreamSpec { state_retention: kept.state_retention.max(spec.state_retention), ..spec.clone() };
             return Ok(found.clone());
         }
-        let incarnation = if state.seeded { state.dice.name() } else { crate::ledger::new_id() };
-        let info = StreamInfo {
-            stream: spec.stream.clone(),
-            partitions: spec.partitions,
-            incarnation: incarnation.into(),
-            retention: spec.retention,
-        };
-        state.streams.insert(spec.stream.clone(), (info.clone(), spec.clone()));
-        for topic in spec.stream.topics() {
-            for partition in 0..spec.partitions {
-                state.partitions.insert(TopicPartition::new(topic.clone(), partition), Partition::default());
-            }
+        if spec.stream.generation() > 1 {
+            return Err(Error::Refused(format!("stream {} comes by growing only", spec.stream)));
         }
-        Ok(info)
+        Ok(state.make(spec))
+    }
+
+    async fn grow(&self, spec: &StreamSpec) -> Result<StreamInfo> {
+        checks::spec(spec)?;
+        let now_ms = self.shared.clock.now_ms();
+        let mut state = self.shared.state.lock();
+        if let Some((found, _)) = state.streams.get(&spec.stream) {
+            checks::same(spec, found)?;
+            return Ok(found.clone());
+        }
+        let before = spec.stream.before().and_then(|before| state.streams.get(&before)).map(|(info, _)| info.clone());
+        checks::grows(spec, before.as_ref())?;
+        let Some(before) = before else { return Err(checks::unknown_topic(&spec.stream.raw())) };
+        let mut ended = Vec::new();
+        for partition in 0..before.partitions {
+            let to = TopicPartition::new(before.stream.raw(), partition);
+            let marker = Append { to: to.clone(), records: vec![NewRecord::end()] };
+            ended.push(state.put(marker, now_ms, Durability::All)?.last + 1);
+            self.shared.groups.wake([&to]);
+        }
+        if let Some((info, _)) = state.streams.get_mut(&before.stream) {
+            info.ended = Some(ended.into());
+        }
+        Ok(state.make(spec))
     }
 
     async fn stream(&self, stream: &Stream) -> Result<Option<StreamInfo>> {

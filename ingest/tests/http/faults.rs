@@ -99,3 +99,37 @@ async fn the_ledger_counts_each_acknowledged_event_once_whatever_the_log_says() 
     assert_eq!(harness.ledger(), (10, 0));
     assert_eq!(harness.log.all("events.raw").len(), 10);
 }
+
+#[tokio::test]
+async fn a_stream_that_grows_is_a_short_pause_and_then_its_next_generation() {
+    let harness = Harness::new();
+    let game = game_in(1);
+    harness.log.fault("events.raw", 1, Some(Fault::Fail(Error::Ended("grown".into()))));
+    let send = async |id: &str| harness.lines(&[event(id, &game)]).await;
+    let answer = send("1").await;
+    assert_eq!((answer.status, answer.retry_after.as_deref()), (503, Some("1")));
+    tokio::time::timeout(Duration::from_secs(5), harness.ingest.some_ended()).await.expect("somebody is told");
+    harness.log.calls();
+    assert_eq!(send("1").await.status, 503);
+    assert_eq!(harness.log.calls(), [], "what has ended isn't tried again at once");
+    // The next look tries again: the growth may have been taken back.
+    harness.log.fault("events.raw", 1, None);
+    harness.ingest.write_ledger().await.unwrap();
+    assert_eq!(send("1").await.status, 202);
+    assert_eq!(harness.log.records("events.raw", 1).len(), 1);
+
+    let info = events::log::StreamInfo {
+        stream: events::Stream::new("events").unwrap().next(),
+        partitions: 40,
+        incarnation: "i2".into(),
+        retention: Duration::from_secs(1),
+        ended: None,
+    };
+    harness.ingest.serve(info);
+    assert_eq!(send("2").await.status, 202);
+    let partition = events::keys::partition_of(game.as_bytes(), 40);
+    assert_eq!(harness.log.records("events.g2.raw", partition).len(), 1);
+    harness.ingest.write_ledger().await.unwrap();
+    let of = |topic: &str, partition| harness.log.records(topic, partition).len();
+    assert_eq!((of("events.ledger", 1), of("events.g2.ledger", partition)), (1, 1), "each counts its own");
+}

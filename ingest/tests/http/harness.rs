@@ -56,6 +56,7 @@ impl Harness {
             partitions: PARTITIONS,
             incarnation: "i1".into(),
             retention: Duration::from_secs(1),
+            ended: None,
         };
         let registry = SharedRegistry::new(Registry::of([
             schema("quick", "events", Durability::Leader),

@@ -10,6 +10,8 @@ use tables::DEAD_LETTERS;
 
 /// Ranges that one sentence names.
 const RANGES_MAX: usize = 3;
+/// How the names of raw topics end.
+const RAW: &str = ".raw";
 
 /// A partition's books, and what is wrong with them.
 pub(crate) fn balance(account: &Account) -> (Partition, Vec<String>) {
@@ -112,7 +114,7 @@ impl Taken {
 
 /// Records that expired between raw and the tables: an upper bound of the rows that may be missing.
 fn expired_past_raw(account: &Account) -> u64 {
-    let past = account.entries.expired.iter().filter(|expired| !account.is_raw(&expired.topic));
+    let past = account.entries.expired.iter().filter(|expired| !expired.topic.ends_with(RAW));
     past.map(|expired| expired.records).sum()
 }
 
@@ -120,19 +122,18 @@ fn expired_past_raw(account: &Account) -> u64 {
 fn tiles(account: &Account, problems: &mut Vec<String>) {
     let key = &account.key;
     let expired = |topic: &str| {
-        let of_topic = account.entries.expired.iter().filter(|expired| expired.topic == topic);
+        let of_topic = account.entries.expired.iter().filter(|expired| expired.topic.ends_with(topic));
         of_topic.map(|expired| (expired.from, expired.to)).collect::<Vec<_>>()
     };
-    let raw = format!("{}.raw", key.stream);
     let mut steps: Vec<_> = account.entries.processed.iter().map(|step| (step.from, step.to)).collect();
-    steps.extend(expired(&raw));
+    steps.extend(expired(RAW));
     let position = account.positions.as_ref().map(|positions| positions.raw.unwrap_or(0));
-    tile(&format!("{key}: entries of the processor"), &raw, steps, position, problems);
-    for (what, end) in [("clean", account.clean), ("dead", account.dead)] {
-        let topic = format!("{}.{what}", key.stream);
-        let flushes = account.entries.sunk.iter().filter(|flush| flush.topic == topic && flush.to <= end);
+    tile(&format!("{key}: entries of the processor"), &format!("{}{RAW}", key.stream), steps, position, problems);
+    for (what, end) in [(".clean", account.clean), (".dead", account.dead)] {
+        let topic = format!("{}{what}", key.stream);
+        let flushes = account.entries.sunk.iter().filter(|flush| flush.topic.ends_with(what) && flush.to <= end);
         let mut flushes: Vec<_> = flushes.map(|flush| (flush.from, flush.to)).collect();
-        flushes.extend(expired(&topic));
+        flushes.extend(expired(what));
         tile(
             &format!("{key}: entries of the sink"),
             &topic,
@@ -170,7 +171,7 @@ fn tile(
 /// What ingest acknowledged must have been read, or be there to read.
 fn acknowledged(account: &Account, problems: &mut Vec<String>) {
     let accepted: u64 = account.entries.processed.iter().map(|step| step.accepted).sum();
-    let raw = account.entries.expired.iter().filter(|expired| account.is_raw(&expired.topic));
+    let raw = account.entries.expired.iter().filter(|expired| expired.topic.ends_with(RAW));
     let expired: u64 = raw.map(|expired| expired.records).sum();
     let there = accepted + account.unread + expired;
     if account.entries.acknowledged > there {

@@ -10,7 +10,7 @@ use events::streams::{PROCESSOR_GROUP, SINK_GROUP};
 use events::{Stream, TopicPartition};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// One partition of one incarnation of a stream.
+/// One partition of one incarnation of a stream. Each of its generations has an incarnation of its own.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Key {
     pub(crate) stream: String,
@@ -33,6 +33,8 @@ pub(crate) struct Positioned {
     pub(crate) raw: Option<Offset>,
     /// The least raw offset of a record that sinks have not committed yet.
     pub(crate) unsunk: Option<Offset>,
+    /// What the names of its topics begin with: the stream, and the generation from the second on.
+    pub(crate) topics: String,
 }
 
 impl Positioned {
@@ -86,10 +88,6 @@ impl Account {
     pub(crate) fn settled(&self) -> impl Iterator<Item = &entries::Processed> {
         self.entries.processed.iter().filter(|step| step.to <= self.cut)
     }
-
-    pub(crate) fn is_raw(&self, topic: &str) -> bool {
-        topic.strip_suffix(".raw") == Some(self.key.stream.as_str())
-    }
 }
 
 /// Positions of all partitions of the streams as they stand, sinks before processors.
@@ -111,6 +109,7 @@ pub(crate) async fn positions(books: &Books) -> Result<Positions> {
             ledger: log.committed(SINK_GROUP, &at(stream.ledger())).await?,
             raw: None,
             unsunk: None,
+            topics: stream.to_string(),
         };
         positions.insert(key.clone(), positioned);
     }
@@ -158,7 +157,7 @@ pub(crate) async fn accounts(positions: Positions, ledger: Ledger, engine: &Engi
 
 fn account(key: Key, positions: Option<Positioned>, entries: Entries, removed: Vec<Removed>) -> Account {
     let end_of = |topic: &str| {
-        let of_topic = entries.sunk.iter().filter(|flush| flush.topic.strip_suffix(topic) == Some(key.stream.as_str()));
+        let of_topic = entries.sunk.iter().filter(|flush| flush.topic.ends_with(topic));
         of_topic.map(|flush| flush.to).max().unwrap_or(0)
     };
     let (bound, clean, dead) = match &positions {
@@ -194,10 +193,10 @@ pub(crate) async fn count_unread(books: &Books, accounts: &mut [Account]) -> Res
         if missing == 0 {
             continue;
         }
-        let of = TopicPartition::new(format!("{}.raw", account.key.stream), account.key.partition);
+        let of = TopicPartition::new(format!("{}.raw", positions.topics), account.key.partition);
         let mut unread = 0;
-        entries::each(books.log.as_ref(), &of, positions.raw, |_| {
-            unread += 1;
+        entries::each(books.log.as_ref(), &of, positions.raw, |record| {
+            unread += u64::from(!record.is_end());
             unread < missing
         })
         .await?;

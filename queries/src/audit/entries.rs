@@ -91,11 +91,22 @@ impl Entries {
             }
             Count::Sink { topic, from, to, rows, .. } => self.sunk.push(Sunk { topic, from, to, rows }),
             Count::Removal { removal, table, rows, .. } => self.removed.push(Removed { removal, table, rows }),
-            Count::Expired { topic, from, to, records } => self.expired.push(Expired { topic, from, to, records }),
+            Count::Expired { topic, from, to, records } => self.take_expired(Expired { topic, from, to, records }),
         }
         if self.processed.len() + self.sunk.len() >= self.merge_at.max(MERGE_FROM) {
             self.merge(bounds);
             self.merge_at = 2 * (self.processed.len() + self.sunk.len());
+        }
+    }
+
+    /// What a role found deleted when it stopped may have become more until an operator accepted it: of
+    /// entries that begin at one place the longest counts.
+    fn take_expired(&mut self, found: Expired) {
+        let mut known = self.expired.iter_mut();
+        match known.find(|known| known.topic == found.topic && known.from == found.from) {
+            Some(known) if known.to < found.to => *known = found,
+            Some(_) => {}
+            None => self.expired.push(found),
         }
     }
 
@@ -194,7 +205,7 @@ impl Ledger {
             united.processed.extend(entries.processed);
             united.sunk.extend(entries.sunk);
             united.removed.extend(entries.removed);
-            united.expired.extend(entries.expired);
+            entries.expired.into_iter().for_each(|expired| united.take_expired(expired));
             united.sort();
         }
     }
@@ -240,7 +251,7 @@ pub(crate) async fn read(engine: &Engine, books: &Books, positions: &Positions) 
     let mut ledger = Ledger::default();
     let carried = read_table(engine, positions, &mut ledger).await?;
     for (key, partition) in positions.iter() {
-        let topic = TopicPartition::new(format!("{}.ledger", key.stream), key.partition);
+        let topic = TopicPartition::new(format!("{}.ledger", partition.topics), key.partition);
         let offsets = carried.offsets.get(&(key.incarnation.clone(), key.partition));
         let position = partition.ledger.unwrap_or(0);
         let mut missing: Option<(Offset, u64)> = None;
@@ -311,17 +322,16 @@ async fn read_table(engine: &Engine, positions: &Positions, ledger: &mut Ledger)
     Ok(carried)
 }
 
-/// Hands each readable record from `position` on to `take`, until it says `false`.
+/// Hands each readable record from `position` on to `take`, until it says `false`. What was deleted unread
+/// isn't there to be counted: the `expired` entry speaks for it.
 pub(crate) async fn each(
     log: &dyn Log,
     of: &TopicPartition,
     position: Option<Offset>,
     mut take: impl FnMut(&Record) -> bool + Send,
 ) -> Result<()> {
-    let mut position = match position {
-        Some(position) => position,
-        None => log.ends(of).await?.start,
-    };
+    let start = log.ends(of).await?.start;
+    let mut position = position.unwrap_or(start).max(start);
     loop {
         let batch = log.read(of, position, ReadLimit::default()).await?;
         for record in &batch.records {
@@ -351,6 +361,19 @@ mod tests {
             dead,
             redriven: 0,
         }
+    }
+
+    #[test]
+    fn of_losses_that_begin_at_one_place_the_longest_counts() {
+        let mut entries = Entries::default();
+        for (topic, from, to) in
+            [("e.raw", 5, 9), ("e.raw", 5, 12), ("e.raw", 5, 9), ("e.clean", 5, 7), ("e.raw", 20, 21)]
+        {
+            let records = u64::try_from(to - from).unwrap();
+            entries.take(Count::Expired { topic: topic.into(), from, to, records }, Bounds::WHOLE);
+        }
+        let records: Vec<u64> = entries.expired.iter().map(|expired| expired.records).collect();
+        assert_eq!(records, [7, 2, 1]);
     }
 
     #[test]

@@ -129,6 +129,7 @@ impl World {
             partitions: 1,
             incarnation: "inc".into(),
             retention: Duration::from_secs(1),
+            ended: None,
         };
         log.streams.insert("events".into(), info);
         log.commit(PROCESSOR_GROUP, "events.raw", 10);

@@ -54,6 +54,7 @@ impl Work {
 #[derive(Debug)]
 pub(super) enum Chore {
     Create(StreamSpec, oneshot::Sender<Result<StreamInfo>>),
+    Grow(StreamSpec, oneshot::Sender<Result<StreamInfo>>),
     Sweep(oneshot::Sender<Result<u64>>),
     /// Answers once everything before it is decided.
     Pass(oneshot::Sender<()>),

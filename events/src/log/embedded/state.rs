@@ -13,12 +13,26 @@ use std::time::Duration;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct StoredStream {
     pub(super) name: String,
+    #[serde(default = "first", skip_serializing_if = "is_first")]
+    pub(super) generation: u32,
     pub(super) partitions: i32,
     pub(super) incarnation: Arc<str>,
     pub(super) retention_ms: u64,
     pub(super) state_retention_ms: u64,
     /// The five topics have this number and the four after it, in the order of [`Stream::topics`].
     pub(super) first_topic: u32,
+    /// Where each partition of raw ends, once the next generation was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) ended: Option<Arc<[Offset]>>,
+}
+
+const fn first() -> u32 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+const fn is_first(generation: &u32) -> bool {
+    *generation == 1
 }
 
 impl StoredStream {
@@ -28,6 +42,7 @@ impl StoredStream {
             partitions: self.partitions,
             incarnation: self.incarnation.clone(),
             retention: Duration::from_millis(self.retention_ms),
+            ended: self.ended.clone(),
         }
     }
 
@@ -91,6 +106,11 @@ impl State {
     pub(super) fn partition_count(&self, topic: &str) -> Result<i32> {
         let found = self.streams.iter().find(|(stream, _)| stream.topics().iter().any(|name| **name == *topic));
         found.map(|(_, stored)| stored.partitions).ok_or_else(|| checks::unknown_topic(topic))
+    }
+
+    /// Whether a topic is the raw one of a generation that has ended.
+    pub(super) fn has_ended(&self, topic: &str) -> bool {
+        self.streams.iter().any(|(stream, stored)| stored.ended.is_some() && *stream.raw() == *topic)
     }
 
     /// Bytes of records that are kept.

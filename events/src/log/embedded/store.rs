@@ -1,7 +1,7 @@
 //! The store below: fjall, one keyspace, and the keys in it that aren't records.
 //!
 //! ```text
-//! 0x01 | stream name                           JSON of the stream
+//! 0x01 | stream name, generation if past 1     JSON of the stream
 //! 0x02 | group, 0, topic, 0, partition i32     position u64
 //! 0x03 | see `packed`                          records
 //! 0x04 | topic u32 | partition u32             start u64, bytes deleted u64
@@ -65,7 +65,7 @@ impl Store {
         for entry in self.keys.prefix([STREAM]) {
             let value = entry.value().map_err(reading)?;
             let stored: StoredStream = serde_json::from_slice(&value).map_err(|error| damaged(&error))?;
-            let stream = Stream::new(&stored.name).map_err(|error| damaged(&error))?;
+            let stream = Stream::new(&stored.name).map_err(|error| damaged(&error))?.at(stored.generation);
             for (of, place, keep_ms) in stored.places(&stream) {
                 state.partitions.insert(of, self.partition(place, keep_ms)?);
             }
@@ -185,8 +185,8 @@ fn damaged(what: &dyn std::fmt::Display) -> Error {
     Error::Corrupt(format!("what is stored doesn't parse: {what}"))
 }
 
-pub(super) fn stream_key(name: &str) -> Vec<u8> {
-    [&[STREAM], name.as_bytes()].concat()
+pub(super) fn stream_key(stream: &Stream) -> Vec<u8> {
+    [&[STREAM], stream.to_string().as_bytes()].concat()
 }
 
 pub(super) fn position_key(group: &str, of: &TopicPartition) -> Vec<u8> {

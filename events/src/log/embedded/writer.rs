@@ -10,12 +10,11 @@ use super::ends::EndsFile;
 use super::keeper::{self, Keeper, RESERVE};
 use super::meters::Meters;
 use super::packed::Chunk;
-use super::queue::{Chore, Move, Next, Piece, Work};
-use super::retention;
+use super::queue::{self, Chore, Move, Next, Piece, Work};
 use super::space::{io_error, store_error};
-use super::state::StoredStream;
-use super::store::{Store, position_key, stream_key};
-use crate::log::{Appended, Durability, Error, Offset, Result, StreamInfo, StreamSpec, checks};
+use super::store::{Store, position_key};
+use super::{retention, streams};
+use crate::log::{Appended, Durability, Error, Offset, Result, checks};
 use crate::streams::TopicPartition;
 use bytes::Bytes;
 use fjall::PersistMode;
@@ -32,7 +31,7 @@ type Change = (Vec<u8>, Option<Bytes>);
 
 /// What a partition gets by one batch.
 #[derive(Debug)]
-struct Growth {
+pub(super) struct Growth {
     first: Offset,
     count: u32,
     time_ms: i64,
@@ -87,7 +86,8 @@ impl Writer {
 
     fn chore(&mut self, chore: Chore) {
         match chore {
-            Chore::Create(spec, answer) => drop(answer.send(self.create(&spec))),
+            Chore::Create(spec, answer) => drop(answer.send(streams::create(self, &spec))),
+            Chore::Grow(spec, answer) => drop(answer.send(streams::grow(self, &spec))),
             Chore::Sweep(answer) => drop(answer.send(retention::sweep(self))),
             Chore::Pass(answer) => drop(answer.send(())),
         }
@@ -143,6 +143,7 @@ impl Writer {
     /// and pass the size limit: they are how what fills the log gets read, and can go.
     fn let_in(&mut self, works: Vec<Work>) -> Vec<Work> {
         let reserve = self.core.config.reserve_bytes;
+        let works = self.not_ended(works);
         let asked = bytes(&works);
         if let Err(error) = self.opened() {
             self.troubled(&error, asked);
@@ -158,6 +159,17 @@ impl Writer {
             return Vec::new();
         }
         steps
+    }
+
+    /// Refuses what is for a raw topic that takes no more.
+    fn not_ended(&self, mut works: Vec<Work>) -> Vec<Work> {
+        let state = self.core.state.read();
+        let ended = |work: &mut Work| work.pieces.iter().any(|piece| state.has_ended(&piece.to.topic));
+        for work in works.extract_if(.., ended) {
+            let error = work.pieces.first().map_or_else(queue::closed, |piece| checks::ended(&piece.to));
+            drop(work.answer.send(Err(error)));
+        }
+        works
     }
 
     /// From now on appends fail, for this reason.
@@ -191,8 +203,20 @@ impl Writer {
         }
     }
 
-    fn opened(&mut self) -> Result<()> {
+    pub(super) fn opened(&mut self) -> Result<()> {
         if self.core.store.read().is_none() { self.reopen() } else { Ok(()) }
+    }
+
+    /// Whether the store is open and the disk has room for small things.
+    pub(super) fn has_room(&mut self) -> Result<()> {
+        self.opened()?;
+        self.room(0, self.core.config.reserve_bytes)
+    }
+
+    /// Appends what was placed, synced.
+    pub(super) fn append(&mut self, growths: BTreeMap<TopicPartition, Growth>) -> Result<()> {
+        self.reserve(&growths)?;
+        self.store(growths, &[], PersistMode::SyncAll)
     }
 
     /// Whether the disk has room for `bytes` above a reserve.
@@ -222,7 +246,7 @@ impl Writer {
     }
 
     /// Gives offsets and a time to one piece.
-    fn place(&self, growths: &mut BTreeMap<TopicPartition, Growth>, piece: Piece) -> Appended {
+    pub(super) fn place(&self, growths: &mut BTreeMap<TopicPartition, Growth>, piece: Piece) -> Appended {
         let now_ms = self.core.clock.now_ms();
         let growth = growths.entry(piece.to.clone()).or_insert_with(|| {
             let state = self.core.state.read();
@@ -368,49 +392,6 @@ impl Writer {
         *slot = Some(store);
         tracing::warn!(dir = %core.dir.display(), "opened the log's store anew");
         Ok(())
-    }
-
-    fn create(&mut self, spec: &StreamSpec) -> Result<StreamInfo> {
-        let ms = |keep: Duration| u64::try_from(keep.as_millis()).unwrap_or(u64::MAX);
-        let found = self.core.state.read().streams.get(&spec.stream).cloned();
-        if let Some(found) = found {
-            checks::same(spec, &found.info(&spec.stream))?;
-            let state_retention_ms = found.state_retention_ms.max(ms(spec.state_retention));
-            let adopted = StoredStream { retention_ms: ms(spec.retention), state_retention_ms, ..found.clone() };
-            return if adopted == found { Ok(found.info(&spec.stream)) } else { self.store_stream(spec, adopted) };
-        }
-        self.opened()?;
-        self.room(0, self.core.config.reserve_bytes)?;
-        let first_topic =
-            self.core.state.read().streams.values().map(|stream| stream.first_topic + 5).max().unwrap_or(0);
-        let stored = StoredStream {
-            name: spec.stream.name().into(),
-            partitions: spec.partitions,
-            incarnation: crate::ledger::new_id().into(),
-            retention_ms: ms(spec.retention),
-            state_retention_ms: ms(spec.state_retention),
-            first_topic,
-        };
-        self.store_stream(spec, stored)
-    }
-
-    /// Stores a stream that is new, or kept for another time than before.
-    fn store_stream(&mut self, spec: &StreamSpec, stored: StoredStream) -> Result<StreamInfo> {
-        self.opened()?;
-        let json = serde_json::to_vec(&stored).map_err(|error| Error::Refused(error.to_string()))?;
-        self.commit(&[(stream_key(spec.stream.name()), Some(json.into()))], PersistMode::SyncAll)?;
-        let loaded = match &*self.core.store.read() {
-            Some(store) => store.load()?,
-            None => return Err(Error::InDoubt("the store is not open".into())),
-        };
-        let mut state = self.core.state.write();
-        for (of, partition) in loaded.partitions {
-            let keep_ms = partition.keep_ms;
-            state.partitions.entry(of).or_insert(partition).keep_ms = keep_ms;
-        }
-        let info = stored.info(&spec.stream);
-        state.streams.insert(spec.stream.clone(), stored);
-        Ok(info)
     }
 }
 
