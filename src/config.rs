@@ -171,10 +171,11 @@ pub(crate) fn print(command: &Command, matches: &ArgMatches, out: &mut impl std:
             writeln!(page, "{mark}{long} = {}", matches.get_flag(id))?;
             continue;
         }
-        let raw: Vec<String> = matches
-            .get_raw(id)
-            .map(|values| values.map(|value| value.to_string_lossy().into_owned()).collect())
-            .unwrap_or_default();
+        let shown = |value: &std::ffi::OsStr| {
+            let value = value.to_string_lossy();
+            if arg.is_hide_env_values_set() { without_secret(&value) } else { value.into_owned() }
+        };
+        let raw: Vec<String> = matches.get_raw(id).map(|values| values.map(shown).collect()).unwrap_or_default();
         let mark = if raw.is_empty() || source == Some(ValueSource::DefaultValue) { "#" } else { "" };
         let quoted = |text: &String| match text.parse::<i64>() {
             Ok(number) => number.to_string(),
@@ -193,6 +194,13 @@ pub(crate) fn print(command: &Command, matches: &ArgMatches, out: &mut impl std:
     writeln!(page, "#rate = 1000 # requests per second\n#burst = 2000")?;
     out.write_all(&page)?;
     Ok(())
+}
+
+/// A setting as it may be shown: secrets only by their names.
+fn without_secret(setting: &str) -> String {
+    let (name, _) = setting.split_once('=').unwrap_or(("", setting));
+    let is_secret = ["secret", "password", "token", "key"].iter().any(|part| name.to_ascii_lowercase().contains(part));
+    if is_secret || name.is_empty() { format!("{name}=...") } else { setting.to_owned() }
 }
 
 fn wrap(text: &str, width: usize) -> Vec<String> {

@@ -52,9 +52,16 @@ pub(crate) struct Options {
           value_parser = parse_property)]
     pub(crate) kafka_property: Vec<(String, String)>,
 
-    /// Where the Delta tables go [default: <data-dir>/tables].
-    #[arg(long, value_name = "DIR", env = "KILLFEED_STORE")]
+    /// Where the Delta tables go: a directory, or `s3://BUCKET/PREFIX` on S3 and what speaks its protocol.
+    /// Credentials and endpoint come from the environment (AWS_...) [default: <data-dir>/tables].
+    #[arg(long, value_name = "DIR|URL", env = "KILLFEED_STORE")]
     pub(crate) store: Option<String>,
+
+    /// A setting of the store on S3, for example region=eu-west-1 or allow_http=true; repeatable. It wins
+    /// over the environment.
+    #[arg(long, value_name = "NAME=VALUE", env = "KILLFEED_STORE_PROPERTY", value_delimiter = ';', hide_env_values = true,
+          value_parser = parse_property)]
+    pub(crate) store_property: Vec<(String, String)>,
 
     /// The stream to serve; its topics are <stream>.raw, .clean, .dead, .state and .ledger.
     #[arg(long, value_name = "NAME", default_value = "events", env = "KILLFEED_STREAM", value_parser = parse_stream)]
@@ -164,6 +171,15 @@ impl Options {
             properties: self.kafka_property.iter().cloned().collect(),
             ..kafka_log::Config::new(brokers)
         })
+    }
+
+    /// The store that holds the tables; nothing is asked of it yet.
+    ///
+    /// # Errors
+    /// The location or a setting is wrong.
+    pub(crate) fn open_store(&self) -> Result<tables::Store, Failure> {
+        let access = tables::Access::from_environment().with(self.store_property.iter().cloned());
+        tables::Store::open_with(&self.store_location(), &access).map_err(Failure::usage)
     }
 
     /// Where the tables are.

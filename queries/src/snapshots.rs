@@ -22,7 +22,7 @@ pub(crate) struct Snapshot {
 }
 
 impl Snapshot {
-    /// The newest version of the table; `None` if there is no such table.
+    /// The newest version of the table; `None` if killfeed made no such table.
     pub(crate) async fn newest(store: &Store, name: &str, context: &SessionContext) -> Result<Option<Self>> {
         let Some(table) = store.load(name).await? else { return Ok(None) };
         let state = table.snapshot().map_err(tables::Error::from)?;
@@ -35,6 +35,10 @@ impl Snapshot {
             .build()
             .await
             .map_err(|error| Error::Internal(error.strip_backtrace()))?;
+        let is_own = state.metadata().configuration().contains_key(tables::EVENT_TYPE);
+        if !tables::is_own(name, is_own, &provider.schema()) {
+            return Ok(None);
+        }
         let provider = Arc::new(Scan::new(Arc::new(provider), partition_columns));
         Ok(Some(Self { name: name.to_owned(), provider }))
     }

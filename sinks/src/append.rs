@@ -94,7 +94,12 @@ async fn attempt(context: &Arc<Context>, table: &str, source: &Source) -> Result
         None => context.store.head(table).await?,
     };
     let mut head = match found {
-        Some(head) => head,
+        Some(head) => {
+            if !matches!(source, Source::Events(_)) {
+                head.check_owner()?;
+            }
+            head
+        }
         None => match create(context, table, source).await? {
             Ok(head) => head,
             Err(appended) => return Ok(appended),
@@ -240,6 +245,9 @@ async fn decode(context: &Arc<Context>, head: &Head, source: &Source) -> Result<
     let work = move || -> Result<Rows, Error> {
         match &source {
             Source::Events(types) => {
+                if !head.is_own() {
+                    return Ok(foreign(&head, types));
+                }
                 let owner = head.event_type().unwrap_or_default();
                 let none = Vec::new();
                 let own = types.get(owner).unwrap_or(&none);
@@ -279,6 +287,17 @@ impl Rows {
     fn plain(batch: RecordBatch, places: Vec<Place>) -> Self {
         Self { batch, places, found: Vec::new(), wanted: None, extra_values: 0 }
     }
+}
+
+/// Nothing goes to a table that somebody else made, and none of its columns is touched.
+fn foreign(head: &Head, types: &BTreeMap<String, Vec<Place>>) -> Rows {
+    let mut rows = Rows::plain(RecordBatch::new_empty(head.schema().clone()), Vec::new());
+    for (event_type, places) in types {
+        let detail = format!("type {event_type} maps to table {}, which killfeed didn't make", head.name());
+        let taken = |place: &Place| Found { place: *place, reason: Reason::TableNameTaken, detail: detail.clone() };
+        rows.found.extend(places.iter().map(taken));
+    }
+    rows
 }
 
 fn rows_of_events(context: &Context, event_type: &str, places: &[Place], head: Option<&Head>) -> Result<Rows, Error> {

@@ -1,6 +1,7 @@
 //! Vacuum: files that no version of a table needs any more. A file goes if the table doesn't hold
 //! it, if it is old enough that no flush can still be about to commit it, and if it was taken out
-//! long enough ago that no query still reads it.
+//! long enough ago that no query still reads it. And only if it was ever the table's: either the log
+//! says so, or it is called as killfeed calls its files. What others put there stays.
 
 use crate::Error;
 use crate::compact::micros;
@@ -34,6 +35,7 @@ pub(crate) async fn vacuum(table: &DeltaTable, retention: Duration, clock: &dyn 
         return Ok(0);
     }
     let removed = removed(&table).await?;
+    candidates.retain(|path| removed.contains_key(path.as_ref()) || files::is_own(path.as_ref()));
     let mut gone = 0;
     for path in candidates {
         if removed.get(path.as_ref()).is_some_and(|removed_us| *removed_us >= before) {

@@ -22,6 +22,8 @@ use tokio_util::sync::CancellationToken;
 const POLL: Duration = Duration::from_millis(50);
 /// How often it is said how far the sink is behind.
 const LAG_INTERVAL: Duration = Duration::from_secs(1);
+/// A flush that takes longer is told of.
+const FLUSH_LONG: Duration = Duration::from_secs(15);
 /// The part of the flush interval that is spent gathering: half. The other half is for the flush before,
 /// if it is still at work, and for the commit, so that a row is there when the interval has passed.
 const GATHER_SHARE: u32 = 2;
@@ -109,6 +111,8 @@ struct Session<'a> {
     gathered: BTreeMap<TopicPartition, Gathered>,
     since: Option<Instant>,
     flying: Option<JoinHandle<Result<(), Error>>>,
+    /// When the flush at work began.
+    flown: Instant,
     /// Bytes of the records of the flush at work.
     flying_bytes: usize,
     /// When it was last said how far behind this is.
@@ -133,6 +137,7 @@ impl Worker {
             gathered: BTreeMap::new(),
             since: None,
             flying: None,
+            flown: Instant::now(),
             flying_bytes: 0,
             measured: None,
             paused: false,
@@ -283,12 +288,24 @@ impl Session<'_> {
             return;
         }
         self.measured = Some(Instant::now());
+        self.complain();
         for (of, gathered) in &self.gathered {
             if let Ok(ends) = self.worker.log.ends(of).await {
                 #[expect(clippy::cast_precision_loss, reason = "an upper bound, for a gauge")]
                 let lag = (ends.last_stable - gathered.settled).max(0) as f64;
                 metrics::gauge!("killfeed_sink_lag_records", "topic" => of.topic.to_string(), "partition" => of.partition.to_string()).set(lag);
             }
+        }
+    }
+
+    /// A store that leaves requests unanswered gives no error for long: the time says it before.
+    fn complain(&self) {
+        let health = &self.worker.config.health;
+        if self.flying.is_some() && self.flown.elapsed() > FLUSH_LONG && health.is_well() {
+            let trouble =
+                format!("a flush is at work for {} s: the store is slow, or doesn't answer", FLUSH_LONG.as_secs());
+            tracing::warn!(trouble);
+            health.set(Some(trouble));
         }
     }
 
@@ -350,6 +367,7 @@ impl Session<'_> {
         });
         let (registry, log, slot) = (worker.registry.clone(), worker.log.clone(), self.slot.clone());
         let generation = self.member.generation();
+        self.flown = Instant::now();
         self.flying = Some(tokio::spawn(async move {
             let counts = deliver(context.clone(), &registry).await?;
             settle(&context, &log, &slot, &generation, &counts).await?;

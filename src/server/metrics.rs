@@ -68,6 +68,11 @@ const METRICS: &[(Kind, &str, &str)] = &[
     (Gauge, "killfeed_sink_held_bytes", "Bytes of records held: those of the flush at work and those of the next"),
     (Gauge, "killfeed_sink_paused", "1 while the sink reads nothing because its buffers are full, else 0"),
     (Gauge, "killfeed_sink_well", "1 while the sink delivers, else 0"),
+    (
+        Counter,
+        "killfeed_store_failures_total",
+        "Requests that S3 refused or left unanswered after their repeats, by operation",
+    ),
     (Counter, "killfeed_maintenance_compacted_files_total", "Small files brought together"),
     (Counter, "killfeed_maintenance_vacuumed_files_total", "Files deleted that no version needs"),
     (Counter, "killfeed_maintenance_gave_way_total", "Compactions given up for an append"),

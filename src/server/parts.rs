@@ -20,7 +20,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tables::Store;
+use tables::{Purpose, Store};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
@@ -76,7 +76,7 @@ impl Parts {
         let log = OpenLog::open(role, options, clock.clone()).await?;
         let watched = log.shared();
         readiness.watch("log", move || watched.trouble().map_or(State::Ready, State::Not));
-        let store = Store::open(&options.store_location()).map_err(Failure::usage)?;
+        let store = open_store(role, options).await?;
 
         let (stop, (send, further)) = (CancellationToken::new(), unbounded_channel());
         let base = (log.shared(), store, log.instance());
@@ -244,6 +244,18 @@ impl Parts {
         self.tasks.abort_all();
         self.log.close(limit).await;
     }
+}
+
+/// The store, tried by the roles that can't do without it. Ingest and processors only compare the log with
+/// the tables at their start, and may start while the store is away.
+async fn open_store(role: Role, options: &Options) -> Result<Store, Failure> {
+    let store = options.open_store()?;
+    if role.has(Role::Sink) {
+        store.check(Purpose::Write).await.map_err(Failure::usage)?;
+    } else if role.has(Role::Query) {
+        store.check(Purpose::Read).await.map_err(Failure::usage)?;
+    }
+    Ok(store)
 }
 
 /// What a task said when it panicked.

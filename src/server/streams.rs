@@ -106,7 +106,7 @@ impl Streams {
             let newest = all.pop().map_or(stream, |newest| newest.stream);
             all.push(self.make(&newest, state_retention).await?);
             for info in all {
-                sinks::check_log(self.log.as_ref(), &self.store, &info).await?;
+                self.compare(&info).await?;
                 further.push(info);
             }
         }
@@ -134,7 +134,7 @@ impl Streams {
                     self.served.put(info);
                     continue;
                 }
-                sinks::check_log(self.log.as_ref(), &self.store, &info).await?;
+                self.compare(&info).await?;
                 self.start(&info);
                 tracing::info!(stream = %info.stream, partitions = info.partitions, "a stream has grown");
             }
@@ -192,6 +192,20 @@ impl Streams {
             other.stream.name() == info.stream.name() && other.stream.generation() > info.stream.generation()
         };
         served.iter().filter(|info| !served.iter().any(|other| newer(info, other))).cloned().collect()
+    }
+
+    /// Holds the log against the tables. Who neither writes nor reads tables goes on without, if the store
+    /// is away: events are to be taken while it is, and the sinks compare once more.
+    async fn compare(&self, info: &StreamInfo) -> Result<(), sinks::Error> {
+        match sinks::check_log(self.log.as_ref(), &self.store, info).await {
+            Err(sinks::Error::Tables(error))
+                if error.is_retryable() && !self.role.has(Role::Sink) && !self.role.has(Role::Query) =>
+            {
+                tracing::warn!(%error, "cannot compare the log with the tables; going on without");
+                Ok(())
+            }
+            compared => compared,
+        }
     }
 
     /// What keeps sinks from delivering, if anything does.

@@ -1,8 +1,8 @@
 //! What an object store must promise, as a suite that each store passes: the local directory, the
-//! one in memory, later a bucket. A store that lets two writers win one conditional put loses
+//! one in memory, a bucket. A store that lets two writers win one conditional put loses
 //! commits, and must not be used.
 
-use crate::{Definition, Error, Head, Outcome, Result, Store, app_id, files};
+use crate::{Definition, Error, Head, Outcome, Result, Store, app_id, files, upload};
 use arrow::array::{ArrayRef, Date32Array, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use deltalake::kernel::{Action, Transaction};
@@ -26,6 +26,7 @@ const ROUNDS: usize = 20;
 pub async fn run(store: &Store) -> Result<()> {
     a_conditional_put_has_exactly_one_winner(store).await?;
     what_was_put_is_listed_and_read(store).await?;
+    a_large_file_comes_back_whole(store).await?;
     a_table_is_made_once(store).await?;
     racing_commits_all_stand_in_some_order(store).await?;
     Ok(())
@@ -68,6 +69,16 @@ async fn what_was_put_is_listed_and_read(store: &Store) -> Result<()> {
         .try_collect()
         .await?;
     assert!(missing.is_empty(), "listing a place that was never written is no error");
+    Ok(())
+}
+
+/// One that is sent in parts, the last of them short.
+async fn a_large_file_comes_back_whole(store: &Store) -> Result<()> {
+    let path = store.path("_conformance").join("large");
+    let bytes: Vec<u8> = (0..upload::WHOLE_MAX + 12_345).map(|at| (at % 251) as u8).collect();
+    upload::put(store.object_store().as_ref(), &path, bytes.clone().into()).await?;
+    let found = store.object_store().get(&path).await?.bytes().await?;
+    assert!(found == bytes, "what was put in parts is whole and in order: {} bytes", found.len());
     Ok(())
 }
 

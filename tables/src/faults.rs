@@ -30,6 +30,7 @@ pub struct FaultyStore {
     rates: Rates,
     state: Arc<Mutex<u64>>,
     down: Arc<AtomicBool>,
+    repeating: Arc<AtomicBool>,
     injected: Arc<AtomicU64>,
 }
 
@@ -37,7 +38,7 @@ impl FaultyStore {
     /// In front of `inner`; the same seed and the same calls give the same faults.
     pub fn new(inner: Arc<DynObjectStore>, seed: u64, rates: Rates) -> Self {
         let state = Arc::new(Mutex::new(seed));
-        Self { inner, rates, state, down: Arc::default(), injected: Arc::default() }
+        Self { inner, rates, state, down: Arc::default(), repeating: Arc::default(), injected: Arc::default() }
     }
 
     /// From now on everything fails, or no longer does.
@@ -45,7 +46,13 @@ impl FaultyStore {
         self.down.store(down, Ordering::SeqCst);
     }
 
-    /// Faults injected so far, those of being down left out.
+    /// From now on each put is delivered twice, as by a proxy that repeats what it had no answer to, and
+    /// answered as the second one is; or no longer.
+    pub fn set_repeating(&self, repeating: bool) {
+        self.repeating.store(repeating, Ordering::SeqCst);
+    }
+
+    /// Faults injected so far, those of being down and of repeating left out.
     pub fn injected(&self) -> u64 {
         self.injected.load(Ordering::SeqCst)
     }
@@ -91,6 +98,9 @@ impl ObjectStore for FaultyStore {
         let drawn = self.draw();
         if drawn < self.rates.puts_failed {
             return Err(self.inject("a put failed"));
+        }
+        if self.repeating.load(Ordering::SeqCst) {
+            self.inner.put_opts(location, payload.clone(), opts.clone()).await?;
         }
         let result = self.inner.put_opts(location, payload, opts).await?;
         if drawn < self.rates.puts_failed + self.rates.puts_in_doubt {

@@ -5,7 +5,7 @@
 //! the column were null in it.
 
 use crate::create::{DATE, STATISTICS};
-use crate::{Error, Result};
+use crate::{Error, Result, upload};
 use arrow::array::{Array, ArrayRef, AsArray, Date32Array, RecordBatch, StructArray, new_null_array};
 use arrow::compute::{cast, filter_record_batch, max, min};
 use arrow::datatypes::{
@@ -143,12 +143,13 @@ pub fn encode(date: NaiveDate, batch: &RecordBatch) -> Result<Encoded> {
 pub async fn put(table: &DynObjectStore, file: Encoded, data_change: bool) -> Result<Add> {
     let date = file.date.format("%Y-%m-%d").to_string();
     let path = format!("{DATE}={date}/part-{}.zstd.parquet", uuid::Uuid::new_v4().simple());
+    debug_assert!(is_own(&path), "{path}");
     let size = i64::try_from(file.bytes.len()).unwrap_or(i64::MAX);
     let place = Path::from(path.as_str());
-    match tokio::time::timeout(PUT_LIMIT, table.put(&place, file.bytes.into())).await {
+    match tokio::time::timeout(PUT_LIMIT, upload::put(table, &place, file.bytes)).await {
         Ok(done) => done?,
         Err(_) => return Err(Error::TimedOut { what: format!("the put of {path}"), limit_s: PUT_LIMIT.as_secs() }),
-    };
+    }
     Ok(Add {
         path,
         partition_values: HashMap::from([(DATE.to_owned(), Some(date))]),
@@ -158,6 +159,17 @@ pub async fn put(table: &DynObjectStore, file: Encoded, data_change: bool) -> Re
         stats: Some(file.statistics.to_string()),
         ..empty_add()
     })
+}
+
+/// Whether a file, by its path below its table, is called as [`put`] calls files.
+pub fn is_own(path: &str) -> bool {
+    let name = |path: &str| {
+        let (date, file) = path.strip_prefix(DATE)?.strip_prefix('=')?.split_once('/')?;
+        let id = file.strip_prefix("part-")?.strip_suffix(".zstd.parquet")?;
+        let is_id = id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+        (is_id && date.parse::<NaiveDate>().is_ok()).then_some(())
+    };
+    name(path).is_some()
 }
 
 fn empty_add() -> Add {

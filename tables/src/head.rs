@@ -19,6 +19,7 @@ use crate::create::EVENT_TYPE;
 use crate::replay::{Commit, Txns};
 use crate::{DeltaTable, Error, Result, Store};
 use arrow::datatypes::SchemaRef;
+use bytes::Bytes;
 use deltalake::DeltaTableError;
 use deltalake::kernel::engine::arrow_conversion::TryIntoArrow;
 use deltalake::kernel::transaction::TransactionError;
@@ -115,6 +116,20 @@ impl Head {
         self.property(EVENT_TYPE)
     }
 
+    /// Whether killfeed made the table, so that it may be written and rearranged.
+    pub fn is_own(&self) -> bool {
+        crate::is_own(&self.name, self.event_type().is_some(), &self.schema)
+    }
+
+    /// The same, as an error.
+    ///
+    /// # Errors
+    /// [`Error::Foreign`] if the table is somebody else's.
+    pub fn check_owner(&self) -> Result<()> {
+        let foreign = || Error::Foreign { table: self.name.to_string(), store: self.store.url().to_string() };
+        if self.is_own() { Ok(()) } else { Err(foreign()) }
+    }
+
     /// A property of the table.
     pub fn property(&self, key: &str) -> Option<&str> {
         self.metadata.configuration().get(key).map(String::as_str)
@@ -188,10 +203,14 @@ impl Head {
         }
         let started = Instant::now();
         let version = self.version() + 1;
-        let bytes = self.serialise(operation, &actions)?;
-        let put = self.log.write_commit_entry(version, CommitOrBytes::LogBytes(bytes.into()), Uuid::new_v4());
+        let bytes = Bytes::from(self.serialise(operation, &actions)?);
+        let put = self.log.write_commit_entry(version, CommitOrBytes::LogBytes(bytes.clone()), Uuid::new_v4());
         match tokio::time::timeout(COMMIT_LIMIT, put).await {
             Ok(Ok(())) => {}
+            // What stands between may have put it twice, and given only the second answer. Whoever took
+            // that for a lost race would delete files that are in the table.
+            Ok(Err(TransactionError::VersionAlreadyExists(_)))
+                if self.log.read_commit_entry(version).await?.as_ref() == Some(&bytes) => {}
             Ok(Err(TransactionError::VersionAlreadyExists(_))) => {
                 metrics::counter!("killfeed_sink_conflicts_total").increment(1);
                 return Ok(Outcome::Lost(self.refresh().await?));
@@ -223,6 +242,8 @@ impl Head {
             "timestamp": chrono::Utc::now().timestamp_millis(),
             "operation": operation,
             "engineInfo": concat!("killfeed/", env!("CARGO_PKG_VERSION")),
+            // Makes each try's bytes its own.
+            "txnId": Uuid::new_v4(),
         }});
         let mut bytes = info.to_string().into_bytes();
         for action in actions {

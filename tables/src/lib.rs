@@ -5,6 +5,7 @@
 //! | start here | to learn |
 //! |---|---|
 //! | [`Store`] | the directory or bucket that holds one Delta table per event type |
+//! | [`Access`] | settings and credentials of a store that is not on this machine |
 //! | [`Head`] | a writer's view of one table: version, columns, transactions; and the one way to commit |
 //! | [`Txns`] | up to which offset a table holds each topic partition |
 //! | [`files`] | rows to Parquet files and back, with statistics |
@@ -16,6 +17,8 @@
 //! plain Delta table (reader version 1, writer version 2: no optional features), so that any reader
 //! opens it unchanged.
 
+mod access;
+mod check;
 pub mod conformance;
 mod create;
 mod durable;
@@ -25,8 +28,12 @@ pub mod files;
 mod head;
 mod lease;
 mod replay;
+mod s3;
 mod store;
+mod upload;
 
+pub use access::Access;
+pub use check::Purpose;
 pub use create::{Definition, EVENT_TYPE, delta_schema};
 pub use error::{Error, Result};
 pub use head::{Changes, Head, Outcome};
@@ -37,6 +44,7 @@ pub use store::Store;
 /// Deltalake's table, as [`Store::load`] answers it.
 pub use deltalake::DeltaTable;
 
+use arrow::datatypes::Schema;
 use events::log::Offset;
 
 /// The table of dead letters.
@@ -64,4 +72,11 @@ pub fn removal_app_id(removal: &str) -> String {
 pub async fn txn(table: &DeltaTable, app_id: &str) -> Result<Option<Offset>> {
     let snapshot = table.snapshot()?;
     Ok(snapshot.transaction_version(table.log_store().as_ref(), app_id).await?)
+}
+
+/// Whether a table of this name and these columns is killfeed's: it bears the name of its event type, or
+/// is one of killfeed's own and has their columns.
+pub fn is_own(name: &str, has_event_type: bool, schema: &Schema) -> bool {
+    let has = |column: &str| schema.column_with_name(column).is_some();
+    has_event_type || matches!(name, DEAD_LETTERS | LEDGER) && has("_partition") && has("_offset")
 }

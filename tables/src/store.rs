@@ -3,7 +3,8 @@
 
 use crate::durable::DurableFileSystem;
 use crate::replay::{self, Txns};
-use crate::{Error, Result};
+use crate::s3::{self, S3};
+use crate::{Access, Error, Result};
 use deltalake::{DeltaTable, DeltaTableBuilder, DeltaTableError};
 use futures::TryStreamExt;
 use object_store::path::Path;
@@ -11,7 +12,11 @@ use object_store::{DynObjectStore, ObjectStore};
 use parking_lot::Mutex;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use url::Url;
+
+/// How long a directory that isn't killfeed's is not looked at again.
+const FOREIGN_FOR: Duration = Duration::from_secs(60);
 
 /// Where tables lie. Cheap to clone; clones share the cache.
 #[derive(Clone)]
@@ -21,7 +26,9 @@ struct Inner {
     root: Arc<DynObjectStore>,
     url: Url,
     prefix: Path,
+    /// Tables that were found to be killfeed's, and directories that were found not to be, and when.
     known: Mutex<BTreeSet<String>>,
+    foreign: Mutex<HashMap<String, Instant>>,
     loaded: Mutex<HashMap<String, Arc<tokio::sync::Mutex<Option<DeltaTable>>>>>,
     txns: Mutex<HashMap<String, Txns>>,
 }
@@ -33,11 +40,21 @@ impl std::fmt::Debug for Store {
 }
 
 impl Store {
-    /// Opens the store at a directory (made if missing) or at a URL (`file:///...`).
+    /// The same with what the environment says.
     ///
     /// # Errors
-    /// If the directory can't be made, or the URL's scheme is unknown.
+    /// As [`Self::open_with`].
     pub fn open(location: &str) -> Result<Self> {
+        Self::open_with(location, &Access::from_environment())
+    }
+
+    /// Opens the store at a directory (made if missing) or at a URL (`file:///...`,
+    /// `s3://BUCKET/PREFIX`). Asks nobody yet: [`Self::check`] does. Settings are for S3 only, and
+    /// called what `object_store` calls them (`region`, `endpoint`, `allow_http`, ...).
+    ///
+    /// # Errors
+    /// If the directory can't be made, the URL's scheme is unknown, or a setting is.
+    pub fn open_with(location: &str, access: &Access) -> Result<Self> {
         let refuse = |detail: String| Error::Location { location: location.to_owned(), detail };
         let url = match Url::parse(location) {
             Ok(url) if url.scheme().len() > 1 => url,
@@ -47,7 +64,11 @@ impl Store {
                 Url::from_directory_path(path).map_err(|()| refuse("is no absolute path".into()))?
             }
         };
+        if url.scheme() != s3::SCHEME && !access.properties.is_empty() {
+            return Err(refuse("has no settings; only s3://BUCKET/PREFIX has".into()));
+        }
         match url.scheme() {
+            s3::SCHEME => Self::with_object_store(Arc::new(S3::open(&url, access)?), url),
             "file" => {
                 let path = url.to_file_path().map_err(|()| refuse("is no path on this machine".into()))?;
                 std::fs::create_dir_all(&path).map_err(|error| refuse(error.to_string()))?;
@@ -55,7 +76,7 @@ impl Store {
                 Self::with_object_store(Arc::new(files), url)
             }
             "memory" => Self::with_object_store(Arc::new(object_store::memory::InMemory::new()), url),
-            scheme => Err(refuse(format!("scheme {scheme} is none of file, memory"))),
+            scheme => Err(refuse(format!("scheme {scheme} is none of s3, file, memory"))),
         }
     }
 
@@ -75,6 +96,7 @@ impl Store {
             url,
             prefix,
             known: Mutex::default(),
+            foreign: Mutex::default(),
             loaded: Mutex::default(),
             txns: Mutex::default(),
         })))
@@ -95,23 +117,44 @@ impl Store {
         &self.0.url
     }
 
-    /// Names of all tables, in order: directories that hold a Delta log.
+    /// Names of killfeed's tables, in order. What others keep beside them is left out: whoever works on
+    /// all tables works on these.
     ///
     /// # Errors
-    /// If the store can't be listed.
+    /// If the store can't be listed, or a table not be read.
     pub async fn table_names(&self) -> Result<Vec<String>> {
         let listed = self.0.root.list_with_delimiter(Some(&self.0.prefix)).await?;
         let mut names = Vec::new();
         for directory in listed.common_prefixes {
             let Some(name) = directory.filename().map(str::to_owned) else { continue };
-            let known = self.0.known.lock().contains(&name);
-            if known || self.holds_log(&directory).await? {
-                self.0.known.lock().insert(name.clone());
+            if self.is_known(&name, &directory).await? {
                 names.push(name);
             }
         }
         names.sort_unstable();
         Ok(names)
+    }
+
+    async fn is_known(&self, name: &str, directory: &Path) -> Result<bool> {
+        if self.0.known.lock().contains(name) {
+            return Ok(true);
+        }
+        if self.0.foreign.lock().get(name).is_some_and(|found| found.elapsed() < FOREIGN_FOR) {
+            return Ok(false);
+        }
+        let own = self.holds_log(directory).await? && self.head(name).await?.is_some_and(|head| head.is_own());
+        if own {
+            self.claim(name);
+        } else {
+            self.0.foreign.lock().insert(name.to_owned(), Instant::now());
+        }
+        Ok(own)
+    }
+
+    /// Takes note that the table is killfeed's.
+    pub(crate) fn claim(&self, name: &str) {
+        self.0.foreign.lock().remove(name);
+        self.0.known.lock().insert(name.to_owned());
     }
 
     async fn holds_log(&self, directory: &Path) -> Result<bool> {

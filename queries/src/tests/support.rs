@@ -28,7 +28,7 @@ impl Fixture {
     /// Appends rows to a table, which is made if need be. Columns that a row leaves out get a value
     /// from its place, as if it had come through the pipeline.
     pub(crate) async fn append(&self, table: &str, schema: &ArrowSchema, rows: &[Value]) {
-        let definition = Definition { schema: Arc::new(schema.clone()), event_type: None };
+        let definition = Definition { schema: Arc::new(schema.clone()), event_type: Some(table.to_owned()) };
         let mut head = self.store.create(table, &definition).await.unwrap();
         let mut decoder = ReaderBuilder::new(Arc::new(schema.clone())).build_decoder().unwrap();
         decoder.serialize(rows).unwrap();

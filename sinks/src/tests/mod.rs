@@ -1,5 +1,6 @@
 //! Sinks on a log and a store in memory, in which things go wrong by a seed.
 
+mod foreign;
 mod once;
 mod outage;
 mod rearranging;

@@ -7,8 +7,10 @@ use events::log::memory::MemoryLog;
 use events::log::{Log, ReadLimit, StreamSpec};
 use events::streams::TopicPartition;
 use events::{ManualClock, SharedStreams, Stream};
+use object_store::memory::InMemory;
 use std::sync::Arc;
 use std::time::Duration;
+use tables::faults::{FaultyStore, Rates};
 use tables::{Store, files, removal_app_id};
 
 async fn setting() -> (Store, Arc<dyn Log>, Maintenance, ManualClock) {
@@ -62,6 +64,27 @@ async fn compaction_and_checkpoints_beside_appends_keep_each_row_once() {
     let again = Store::with_object_store(store.object_store().clone(), store.url().clone()).unwrap();
     let head = again.head("game_kill").await.unwrap().unwrap();
     assert_eq!(head.txn(&tables::app_id("inc", "events.clean", 0)), Some(40));
+}
+
+/// What stands before the store may deliver a put twice: the second is told that the version is taken, by
+/// ourselves.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_that_was_delivered_twice_is_known_as_our_own() {
+    let (_, log, config, clock) = setting().await;
+    let faulty = FaultyStore::new(Arc::new(InMemory::new()), 1, Rates::default());
+    let store = Store::with_object_store(Arc::new(faulty.clone()), "memory:///lake".parse().unwrap()).unwrap();
+    let bench = Bench::new(&store);
+    faulty.set_repeating(true);
+    for i in 0..8 {
+        bench.flush(i, i + 1, vec![event(i, "game.kill", "p", "{}")]).await.unwrap();
+    }
+    let clock: Arc<dyn events::Clock> = Arc::new(clock);
+    let done = maintain_once(&config, &log, &store, &clock).await.unwrap();
+    assert!(done.compacted >= 8, "{done:?}");
+    assert_eq!(offsets(&store, "game_kill").await, (0..8).collect::<Vec<_>>());
+    let forgotten = forget(&config, &log, &store, &clock, "p").await.unwrap();
+    assert_eq!(forgotten.rows, [("game_kill".to_owned(), 8)].into());
+    assert_eq!(removals(&log).await.len(), 1, "taken out in one try");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,0 +1,68 @@
+//! Answers that get lost on the way: a commit that stands is known to stand, and stands once.
+
+use crate::proxy::{Fate, proxy};
+use crate::{at, location, shared};
+use arrow::datatypes::{DataType, Field, Schema};
+use deltalake::kernel::{Action, Transaction};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tables::{Definition, Outcome, Store, app_id};
+
+fn definition() -> Definition {
+    let field = |name: &str, data_type| Field::new(name, data_type, true);
+    let schema = Schema::new(vec![field("_offset", DataType::Int64), field("date", DataType::Date32)]);
+    Definition { schema: Arc::new(schema), event_type: Some("a.type".into()) }
+}
+
+/// Commits `to` on a store whose every commit meets `fate`; gives what the client said, and how many
+/// commits were sent.
+async fn commit_through(fate: Fate) -> (Store, tables::Result<Outcome>, tables::Head, usize) {
+    let minio = shared();
+    let location = location();
+    at(&minio.endpoint, &location).create("a_type", &definition()).await.unwrap();
+    let sent = Arc::new(AtomicUsize::new(0));
+    let counted = sent.clone();
+    let endpoint = proxy(&minio.endpoint, move |head| {
+        if head.starts_with("PUT") && head.contains("/_delta_log/") {
+            counted.fetch_add(1, Ordering::SeqCst);
+            return fate.clone();
+        }
+        Fate::Pass
+    })
+    .await;
+    let store = at(&endpoint, &location);
+    let mut head = store.head("a_type").await.unwrap().unwrap();
+    let txn = Action::Txn(Transaction::new(app_id("i", "t", 0), 7));
+    let outcome = head.commit("WRITE", vec![txn]).await;
+    // Kept alive until here.
+    drop(minio);
+    (at_same(&store), outcome, head, sent.load(Ordering::SeqCst))
+}
+
+/// A fresh view of the same place.
+fn at_same(store: &Store) -> Store {
+    Store::with_object_store(store.object_store().clone(), store.url().clone()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_whose_answer_was_lost_is_sent_once_and_found_by_its_transaction() {
+    let _keep = shared();
+    for fate in [Fate::LoseAnswer, Fate::SayFailed] {
+        let (store, outcome, mut head, sent) = commit_through(fate.clone()).await;
+        let error = outcome.expect_err("nobody knows");
+        assert!(error.is_retryable(), "{error}");
+        assert_eq!(sent, 1, "{fate:?}: a conditional put is never repeated blindly");
+        head.refresh().await.unwrap();
+        assert_eq!(head.txn(&app_id("i", "t", 0)), Some(7), "{fate:?}: it stands, and the next look finds it");
+        assert_eq!(store.head("a_type").await.unwrap().unwrap().version(), 1, "{fate:?}: once");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_that_was_delivered_twice_is_known_as_our_own() {
+    let _keep = shared();
+    let (store, outcome, head, _) = commit_through(Fate::Twice).await;
+    assert_eq!(outcome.unwrap(), Outcome::Stands(1));
+    assert_eq!(head.txn(&app_id("i", "t", 0)), Some(7));
+    assert_eq!(store.head("a_type").await.unwrap().unwrap().version(), 1);
+}
