@@ -1,5 +1,6 @@
 # What there is to do with killfeed. CI calls `lint` and `test`; nothing here needs more than cargo,
-# Python 3 (for the reader that isn't ours) and a network to fetch dependencies once.
+# Python 3 (for the reader that isn't ours), Java and Maven (for a real Kafka), Go (for MinIO), and a
+# network to fetch dependencies once.
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
@@ -11,7 +12,7 @@ READER := $(TARGET)/reader-venv
 SECONDS ?= 300
 SEED ?= 1
 
-.PHONY: help demo test lint bench chaos real reader kafka
+.PHONY: help demo test lint bench chaos real reader kafka s3
 
 help: ## This list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 10
@@ -19,7 +20,7 @@ help: ## This list
 demo: ## Start killfeed, play fifty games, print every report and the audit
 	@deploy/dev/demo
 
-test: reader kafka ## All tests; the ten slowest parts at the end
+test: reader kafka s3 ## All tests; the ten slowest parts at the end
 	@$(CARGO) test --workspace 2>&1 | deploy/dev/slowest
 
 lint: ## Format, clippy without a warning; the checks of tests/tidy.rs run with the tests
@@ -44,6 +45,10 @@ reader: $(READER)/ready
 # The log's tests run on a real one. Fetched once, and kept beside what cargo builds.
 kafka:
 	@KAFKA_HOME=$(TARGET)/kafka deploy/dev/kafka/fetch >/dev/null
+
+# The store that speaks S3; built once, which takes minutes, and kept there too.
+s3:
+	@S3_HOME=$(TARGET)/s3 deploy/dev/s3/fetch >/dev/null
 
 # A reader of Delta tables that isn't ours. `ready` is made last, so that a broken download is tried again.
 $(READER)/ready: tests/readers/requirements.txt

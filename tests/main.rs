@@ -10,6 +10,7 @@
 //! | `kafka` | the same on Apache Kafka (`cluster` starts one): roles as processes, kills, an outage |
 //! | `growing` | a stream gets more partitions under load, and what no longer fits is refused |
 //! | `expired` | records that Kafka deleted unread: found, given up by command, counted |
+//! | `s3` | the same with tables on S3 (`minio` starts a server): kills, outages, readers that aren't ours |
 //! | `stops` | SIGTERM under load, and a second one; port, directory and lock that are somebody else's |
 //! | `access` | keys and scopes, personal fields, a player forgotten |
 //! | `addresses` | whose word counts for a client's address, as the geo columns show |
@@ -35,8 +36,11 @@ mod growing;
 mod kafka;
 mod kills;
 mod limits;
+#[path = "../tables/tests/minio.rs"]
+mod minio;
 mod modes;
 mod readers;
+mod s3;
 mod sabotage;
 mod schemas;
 mod send;

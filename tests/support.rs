@@ -16,11 +16,17 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 /// A directory that servers of one test share, one after the other.
 pub(crate) struct Home {
     dir: tempfile::TempDir,
+    /// What every server started here finds in its environment.
+    env: Vec<(String, String)>,
 }
 
 impl Home {
     pub(crate) fn new() -> Self {
-        Self { dir: tempfile::tempdir().unwrap() }
+        Self { dir: tempfile::tempdir().unwrap(), env: Vec::new() }
+    }
+
+    pub(crate) fn with_env(self, env: Vec<(String, String)>) -> Self {
+        Self { env, ..self }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -49,6 +55,7 @@ impl Home {
         }
         command.arg("--data-dir").arg(self.path("data")).args(args);
         command.stdout(Stdio::piped()).env_remove("KILLFEED_KEY").env_remove("KILLFEED_URL");
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command.stderr(File::options().create(true).append(true).open(self.path("stderr")).unwrap());
         command
     }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use url::Url;
 
-/// How long a directory that isn't killfeed's is not looked at again.
+/// How long a table that isn't killfeed's is not looked at again.
 const FOREIGN_FOR: Duration = Duration::from_secs(60);
 
 /// Where tables lie. Cheap to clone; clones share the cache.
@@ -26,7 +26,7 @@ struct Inner {
     root: Arc<DynObjectStore>,
     url: Url,
     prefix: Path,
-    /// Tables that were found to be killfeed's, and directories that were found not to be, and when.
+    /// Tables that were found to be killfeed's, and those that were found not to be, and when.
     known: Mutex<BTreeSet<String>>,
     foreign: Mutex<HashMap<String, Instant>>,
     loaded: Mutex<HashMap<String, Arc<tokio::sync::Mutex<Option<DeltaTable>>>>>,
@@ -40,7 +40,7 @@ impl std::fmt::Debug for Store {
 }
 
 impl Store {
-    /// The same with what the environment says.
+    /// Opens the store with what the environment says.
     ///
     /// # Errors
     /// As [`Self::open_with`].
@@ -142,13 +142,15 @@ impl Store {
         if self.0.foreign.lock().get(name).is_some_and(|found| found.elapsed() < FOREIGN_FOR) {
             return Ok(false);
         }
-        let own = self.holds_log(directory).await? && self.head(name).await?.is_some_and(|head| head.is_own());
-        if own {
+        // No table yet is no finding: it may be in the making.
+        let head = if self.holds_log(directory).await? { self.head(name).await? } else { None };
+        let Some(head) = head else { return Ok(false) };
+        if head.is_own() {
             self.claim(name);
         } else {
             self.0.foreign.lock().insert(name.to_owned(), Instant::now());
         }
-        Ok(own)
+        Ok(head.is_own())
     }
 
     /// Takes note that the table is killfeed's.

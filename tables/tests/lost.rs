@@ -1,12 +1,14 @@
 //! Answers that get lost on the way: a commit that stands is known to stand, and stands once.
 
+use crate::minio::{Minio, environment};
 use crate::proxy::{Fate, proxy};
 use crate::{at, location, shared};
 use arrow::datatypes::{DataType, Field, Schema};
 use deltalake::kernel::{Action, Transaction};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use tables::{Definition, Outcome, Store, app_id};
+use std::time::{Duration, Instant};
+use tables::{Access, Definition, Outcome, Store, app_id};
 
 fn definition() -> Definition {
     let field = |name: &str, data_type| Field::new(name, data_type, true);
@@ -55,6 +57,40 @@ async fn a_commit_whose_answer_was_lost_is_sent_once_and_found_by_its_transactio
         head.refresh().await.unwrap();
         assert_eq!(head.txn(&app_id("i", "t", 0)), Some(7), "{fate:?}: it stands, and the next look finds it");
         assert_eq!(store.head("a_type").await.unwrap().unwrap().version(), 1, "{fate:?}: once");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_was_killed_or_frozen_is_an_error_in_time_and_goes_on_when_it_is_back() {
+    let minio = Minio::start();
+    let location = location();
+    let access = Access::default().with(environment(&minio.endpoint)).with([("timeout".into(), "1 second".into())]);
+    let store = Store::open_with(&location, &access).unwrap();
+    let mut head = store.create("a_type", &definition()).await.unwrap();
+    for (to, outage) in [(1, "killed"), (2, "frozen")] {
+        if outage == "killed" {
+            minio.kill()
+        } else {
+            minio.freeze()
+        }
+        let txn = Action::Txn(Transaction::new(app_id("i", "t", 0), to));
+        let started = Instant::now();
+        let error = head.commit("WRITE", vec![txn.clone()]).await.unwrap_err();
+        assert!(error.is_retryable() && started.elapsed() < Duration::from_secs(5), "{outage}: {error}");
+        let error = store.table_names().await.unwrap_err();
+        assert!(error.is_retryable() && started.elapsed() < Duration::from_secs(40), "{outage}: {error}");
+        if outage == "killed" {
+            drop(minio.up())
+        } else {
+            minio.thaw()
+        }
+        head.refresh().await.unwrap();
+        // The one that was frozen may have done what it was asked, later.
+        if head.txn(&app_id("i", "t", 0)) != Some(to) {
+            assert!(matches!(head.commit("WRITE", vec![txn]).await, Ok(Outcome::Stands(_) | Outcome::Lost(_))));
+        }
+        head.refresh().await.unwrap();
+        assert_eq!(head.txn(&app_id("i", "t", 0)), Some(to), "{outage}");
     }
 }
 

@@ -45,11 +45,5 @@ fn access(pairs: &[(&str, &str)]) -> Access {
 
 /// A store at an endpoint, with MinIO's own credentials.
 fn at(endpoint: &str, location: &str) -> Store {
-    let settings = [
-        ("endpoint", endpoint),
-        ("allow_http", "true"),
-        ("access_key_id", minio::KEY),
-        ("secret_access_key", minio::SECRET),
-    ];
-    Store::open_with(location, &access(&settings)).unwrap()
+    Store::open_with(location, &Access::default().with(minio::environment(endpoint))).unwrap()
 }

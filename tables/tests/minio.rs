@@ -39,21 +39,19 @@ impl Minio {
         self.script("down", &["--kill"]);
     }
 
-    /// The process, for signals.
-    pub(crate) fn pid(&self) -> i32 {
-        std::fs::read_to_string(self.dir.join("pid")).unwrap().trim().parse().unwrap()
+    /// Stops it where it is: connections stand, and nothing is answered.
+    pub(crate) fn freeze(&self) {
+        self.signal("-STOP");
     }
 
-    /// What a client must be told, as variables of the environment.
-    pub(crate) fn environment(&self) -> Vec<(String, String)> {
-        let pairs = [
-            ("AWS_ENDPOINT_URL", self.endpoint.as_str()),
-            ("AWS_ALLOW_HTTP", "true"),
-            ("AWS_REGION", "us-east-1"),
-            ("AWS_ACCESS_KEY_ID", KEY),
-            ("AWS_SECRET_ACCESS_KEY", SECRET),
-        ];
-        pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
+    /// Lets it go on.
+    pub(crate) fn thaw(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let pid = std::fs::read_to_string(self.dir.join("pid")).unwrap();
+        assert!(Command::new("kill").args([signal, pid.trim()]).status().unwrap().success());
     }
 
     fn script(&self, name: &str, args: &[&str]) -> String {
@@ -73,4 +71,16 @@ impl Drop for Minio {
     fn drop(&mut self) {
         self.script("down", &["--kill", "--purge"]);
     }
+}
+
+/// What a client of the server at `endpoint` must be told, as variables of the environment.
+pub(crate) fn environment(endpoint: &str) -> Vec<(String, String)> {
+    let pairs = [
+        ("AWS_ENDPOINT_URL", endpoint),
+        ("AWS_ALLOW_HTTP", "true"),
+        ("AWS_REGION", "us-east-1"),
+        ("AWS_ACCESS_KEY_ID", KEY),
+        ("AWS_SECRET_ACCESS_KEY", SECRET),
+    ];
+    pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
 }

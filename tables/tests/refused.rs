@@ -9,7 +9,6 @@ async fn refused(store: &Store, purpose: Purpose) -> String {
     assert!(matches!(error, Error::Location { .. } | Error::Foreign { .. }), "{error:?}");
     let said = error.to_string();
     assert!(!said.contains('\n') && said.len() < 600, "one line: {said}");
-    assert!(!said.contains(minio::SECRET) || minio::SECRET == minio::KEY, "{said}");
     said
 }
 

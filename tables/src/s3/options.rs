@@ -89,7 +89,7 @@ fn settings(access: &Access) -> Result<(Settings, HashMap<&'static str, String>)
             continue;
         }
         match name.parse::<AmazonS3ConfigKey>() {
-            Ok(key) if is_fixed(key) => faults.push(format!("{name} can't be set: {}", WHY_FIXED)),
+            Ok(key) if is_fixed(key) => faults.push(format!("{name} can't be set: {WHY_FIXED}")),
             Ok(key) => drop(settings.insert(key, value.clone())),
             Err(_) => faults.push(format!("no setting is called {name}; docs/s3.md lists them")),
         }
