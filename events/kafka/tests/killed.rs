@@ -108,6 +108,9 @@ async fn frozen_and_replaced_it_wakes_up_out_of_its_group() {
     zombie.signal(Signal::STOP);
     // Another instance, with another transactional id: the group's generation alone keeps them apart.
     let (stop, copying) = copy_here(&log, "heir");
+    // The frozen one may have copied all that there was: what comes now only the heir can copy, once the other
+    // is out of the group.
+    fill(&log, PARTITIONS, "meanwhile", 500).await;
     assert_copied(&log, PARTITIONS).await;
     zombie.signal(Signal::CONT);
     // Fenced if it froze in the middle of a step, revoked if between two.
