@@ -10,7 +10,7 @@
 //! stand in the new generation's state.
 
 use crate::error::Error;
-use crate::inherit::{Splitting, heirs, newest_page};
+use crate::inherit::{CLAIMS_MAX, Splitting, heirs, newest_page};
 use crate::state::pack;
 use crate::worker::{Membership, Worker, append, state_records};
 use events::keys;
@@ -168,13 +168,23 @@ impl Worker {
         loop {
             let shares = splitting.next().await?;
             let is_last = shares.iter().any(|share| share.is_last);
+            // Of several partitions together while they are small: a commit costs more than what is in it.
+            let mut step = self.empty_step(m);
+            let mut in_step = 0;
             for share in shares {
+                if in_step + share.claims.len() > CLAIMS_MAX && in_step > 0 {
+                    let full = std::mem::replace(&mut step, self.empty_step(m));
+                    self.commit(m, full).await?;
+                    in_step = 0;
+                }
+                in_step += share.claims.len();
                 claims += share.claims.len();
-                let mut step = self.empty_step(m);
                 let records = state_records(pack(splitting.head(share.is_last), &share.claims));
                 step.appends.push(append(&state, share.number, records));
                 // With a position, so that the group's generation is checked.
                 step.positions.push((TopicPartition::new(raw.clone(), share.number), 0));
+            }
+            if !step.appends.is_empty() {
                 self.commit(m, step).await?;
             }
             if is_last {

@@ -23,8 +23,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Where inherited records begin: before the first raw offset.
 pub(crate) const BEFORE: Offset = -1;
-/// Claims of one partition that are written in one transaction: some MB.
-const CLAIMS_MAX: usize = 12 * ENTRIES_MAX;
+/// Claims that are written in one transaction: some MB.
+pub(crate) const CLAIMS_MAX: usize = 12 * ENTRIES_MAX;
 /// The pause between two looks at whether the old generation is read to its end.
 const DRAINED_CHECK: Duration = Duration::from_millis(200);
 
