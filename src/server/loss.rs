@@ -23,7 +23,7 @@ const INSTANCE: &str = "accept-loss";
 pub(crate) fn accept_loss(options: &Options, is_dry: bool, as_json: bool) -> Result<(), Failure> {
     telemetry::start_logs(options.log_format);
     let (streams, _) = asked_for(options)?;
-    let store = Store::open(&options.store_location()).map_err(Failure::usage)?;
+    let store = options.open_store()?;
     let runtime = runtime()?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let log = runtime.block_on(OpenLog::for_command(options, clock.clone()))?;
