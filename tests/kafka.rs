@@ -78,6 +78,46 @@ async fn assert_rows(query: &Server, count: u64) {
     }
 }
 
+/// What the log measured of an outage, and of the work before and after it.
+async fn assert_measured(server: &Server) {
+    let began = Instant::now();
+    loop {
+        let metrics = server.metrics().await;
+        let at_least = |name: &str, part: &str, least: f64| {
+            let value = metrics.sum(name, part).unwrap_or_default();
+            (value >= least).then_some(()).ok_or_else(|| format!("{name}{{{part}}} is {value}, not {least}"))
+        };
+        let checked = [
+            ("killfeed_log_appended_records_total", "", 900.0),
+            ("killfeed_log_appended_bytes_total", "", 90_000.0),
+            ("killfeed_kafka_append_seconds_count", "acks=\"all\"", 2.0),
+            ("killfeed_kafka_failed_appends_total", "", 1.0),
+            ("killfeed_kafka_queue_limit_bytes", "", 1.0),
+            ("killfeed_kafka_transactions_total", "committed", 2.0),
+            ("killfeed_kafka_commit_seconds_count", "", 2.0),
+            ("killfeed_kafka_rebalances_total", "killfeed-process\",kind=\"assigned", 1.0),
+            ("killfeed_kafka_rebalances_total", "killfeed-sink\",kind=\"assigned", 1.0),
+            // Four of raw; four each of clean, dead and ledger.
+            ("killfeed_kafka_assigned_partitions", "killfeed-process", 4.0),
+            ("killfeed_kafka_assigned_partitions", "killfeed-sink", 12.0),
+            ("killfeed_kafka_broker_connections", "", 1.0),
+            ("killfeed_kafka_broker_connects_total", "", 1.0),
+            ("killfeed_kafka_broker_disconnects_total", "", 1.0),
+            ("killfeed_kafka_round_trip_seconds", "client=\"group\"", 0.000_001),
+            ("killfeed_sink_latency_seconds_count", "", 100.0),
+        ]
+        .map(|(name, part, least)| at_least(name, part, least));
+        let missing: Vec<String> = checked.into_iter().filter_map(Result::err).collect();
+        if missing.is_empty() {
+            assert_eq!(metrics.sum("killfeed_kafka_assigned_partitions", "killfeed-sink"), Some(12.0));
+            return;
+        }
+        // Statistics come each 10 s.
+        assert!(began.elapsed() < Duration::from_secs(40), "{missing:#?}");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
 #[tokio::test]
 async fn each_event_comes_once_through_kafka_whatever_is_killed() {
     let _turn = TURN.lock().await;
@@ -117,6 +157,7 @@ async fn each_event_comes_once_through_kafka_whatever_is_killed() {
     send(&server, &events(1_200..1_500)).await;
     assert_once(&server, 1_500).await;
     assert_eq!(server.get("/readyz").await["ready"], true);
+    assert_measured(&server).await;
 }
 
 #[tokio::test]
@@ -144,6 +185,9 @@ async fn roles_are_processes_of_their_own() {
     process.signal(Signal::CONT);
     send(&ingest, &events(900..1_000)).await;
     assert_rows(&query, 1_000).await;
+    let woken = process.metrics().await;
+    let rebalanced = woken.sum("killfeed_kafka_rebalances_total", "killfeed-process");
+    assert!(rebalanced.is_some_and(|times| times >= 2.0), "it lost partitions: {woken:#?}");
     let refused =
         Command::new(KILLFEED).args(["ingest", "--data-dir"]).arg(home.path("data")).args(&on).output().unwrap();
     let said = String::from_utf8(refused.stderr).unwrap();

@@ -14,9 +14,11 @@
 //! | `stops` | SIGTERM under load, and a second one; port, directory and lock that are somebody else's |
 //! | `access` | keys and scopes, personal fields, a player forgotten |
 //! | `addresses` | whose word counts for a client's address, as the geo columns show |
+//! | `faults` | configurations that a start is refused for, all faults at once |
 //! | `edges` | the HTTP API by a client that speaks TCP: half-sent, odd and wrong requests |
 //! | `send` | `killfeed send` against a server that fails as it is told |
-//! | `limits` | a query's limits; the metrics that tell of everything |
+//! | `limits` | a query's limits |
+//! | `metrics` | what `/metrics` says, and that docs/metrics.md says the same |
 //! | `schemas` | 1, then 1.5, then `apply`; a version rewritten in place |
 //! | `streams` | a stream that a schema brings, and a player forgotten in all of them |
 //! | `readers` | tables opened by readers that aren't ours |
@@ -32,10 +34,12 @@ mod cluster;
 mod damage;
 mod edges;
 mod expired;
+mod faults;
 mod growing;
 mod kafka;
 mod kills;
 mod limits;
+mod metrics;
 #[path = "../tables/tests/minio.rs"]
 mod minio;
 mod modes;

@@ -21,6 +21,7 @@ pub mod dead;
 pub mod envelope;
 pub mod headers;
 pub mod keys;
+mod lag;
 pub mod ledger;
 pub mod limits;
 pub mod log;
@@ -29,4 +30,5 @@ pub mod streams;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use headers::{Headers, HeadersBuilder};
+pub use lag::Lag;
 pub use streams::{SharedStreams, Stream, TopicPartition};

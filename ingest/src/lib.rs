@@ -78,7 +78,7 @@ impl Ingest {
         let counting = tokio::spawn(tally::keep_writing(tally.clone(), config.ledger_interval, gate.closed()));
         Ok(Self(Arc::new(Inner {
             memory: Arc::new(Memory::new(config.memory_bytes_max)),
-            meters: Meters::default(),
+            meters: Meters::new(config.memory_bytes_max),
             config,
             log,
             registry,

@@ -21,8 +21,11 @@ impl std::fmt::Debug for Meters {
     }
 }
 
-impl Default for Meters {
-    fn default() -> Self {
+impl Meters {
+    /// For a role that sets so much memory aside for requests.
+    pub(crate) fn new(memory_bytes_max: usize) -> Self {
+        #[expect(clippy::cast_precision_loss, reason = "a gauge")]
+        gauge!("killfeed_ingest_memory_limit_bytes").set(memory_bytes_max as f64);
         Self {
             accepted: counter!("killfeed_ingest_accepted_events_total"),
             bytes: counter!("killfeed_ingest_body_bytes_total"),
@@ -31,9 +34,7 @@ impl Default for Meters {
             memory_bytes: gauge!("killfeed_ingest_memory_bytes"),
         }
     }
-}
 
-impl Meters {
     /// A request whose events were read.
     pub(crate) fn events(&self, slots: &[Slot<'_>], bytes: usize) {
         let mut accepted = 0;

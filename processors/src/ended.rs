@@ -11,6 +11,7 @@
 
 use crate::error::Error;
 use crate::inherit::{CLAIMS_MAX, Splitting, heirs, newest_page};
+use crate::observe;
 use crate::state::pack;
 use crate::worker::{Membership, Worker, append, state_records};
 use events::keys;
@@ -48,6 +49,7 @@ impl Membership {
     pub(crate) fn give_up(&mut self, number: i32) {
         self.owned.remove(&number);
         self.ending.past.remove(&number);
+        observe::gone(&TopicPartition::new(self.raw.clone(), number));
     }
 }
 

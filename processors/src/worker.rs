@@ -20,9 +20,10 @@ use crate::spill::Scratch;
 use crate::state::{Head, pack};
 use crate::step::{self, Output, Stage};
 use crate::window::{Budget, Window};
+use events::Lag;
 use events::clock::Clock;
 use events::ledger::{self, Count, Entry};
-use events::log::{Append, Batch, Log, Loss, Member, NewRecord, Offset, Poll, Step, StreamInfo, Transactor};
+use events::log::{Append, Batch, Log, Loss, Member, NewRecord, Offset, Poll, Record, Step, StreamInfo, Transactor};
 use events::streams::{PROCESSOR_GROUP, TopicPartition};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -43,6 +44,7 @@ pub(crate) struct Owned {
     pub(crate) partition: Partition,
     pub(crate) position: Offset,
     renewed_ms: i64,
+    lag: Lag,
 }
 
 /// One member of the group.
@@ -62,10 +64,19 @@ pub(crate) struct Worker {
 pub(crate) struct Membership {
     pub(crate) member: Box<dyn Member>,
     transactor: Box<dyn Transactor>,
+    pub(crate) raw: Arc<str>,
     pub(crate) owned: BTreeMap<i32, Owned>,
     lag_measured: Option<Instant>,
     /// What is known of the end of this generation.
     pub(crate) ending: Ending,
+}
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        for (number, _) in std::mem::take(&mut self.owned) {
+            observe::gone(&TopicPartition::new(self.raw.clone(), number));
+        }
+    }
 }
 
 /// Why a membership ended.
@@ -116,9 +127,10 @@ impl Worker {
 
     async fn join(&self) -> events::log::Result<Membership> {
         let transactor = self.log.transactor(&self.name).await?;
-        let member = self.log.join(PROCESSOR_GROUP, &[self.info.stream.raw()], &self.name).await?;
+        let raw = self.info.stream.raw();
+        let member = self.log.join(PROCESSOR_GROUP, std::slice::from_ref(&raw), &self.name).await?;
         let ending = Ending::default();
-        Ok(Membership { member, transactor, owned: BTreeMap::new(), lag_measured: None, ending })
+        Ok(Membership { member, transactor, raw, owned: BTreeMap::new(), lag_measured: None, ending })
     }
 
     /// Polls, steps and commits, until something ends the membership.
@@ -171,7 +183,7 @@ impl Worker {
             tracing::debug!(%of, position, fingerprints, ?took, "partition taken over");
             metrics::histogram!("killfeed_process_take_over_seconds").record(took);
             m.member.seek(of, position)?;
-            m.owned.insert(of.partition, Owned { partition, position, renewed_ms: i64::MIN });
+            m.owned.insert(of.partition, Owned { partition, position, renewed_ms: i64::MIN, lag: Lag::default() });
         }
         self.renew(m).await
     }
@@ -180,10 +192,13 @@ impl Worker {
     async fn look_after(&self, m: &mut Membership) -> Result<(), Error> {
         if m.lag_measured.is_none_or(|at| at.elapsed() >= LAG_INTERVAL) {
             m.lag_measured = Some(Instant::now());
-            for (number, owned) in &m.owned {
+            let now_ms = self.clock.now_ms();
+            for (number, owned) in &mut m.owned {
                 let of = TopicPartition::new(self.info.stream.raw(), *number);
                 if let Ok(ends) = self.log.ends(&of).await {
-                    observe::partition(&of, &owned.partition, ends.last_stable - owned.position);
+                    let unread = (ends.last_stable - owned.position).max(0);
+                    owned.lag.read(owned.partition.time_ms());
+                    observe::partition(&of, &owned.partition, (unread, owned.lag.seconds(unread, now_ms)));
                 }
             }
             observe::memory(&self.budget);
@@ -268,6 +283,7 @@ impl Worker {
         let mut step = self.empty_step(m);
         let mut moved = Vec::with_capacity(batches.len());
         let mut counted = Vec::with_capacity(batches.len());
+        let mut read_bytes = 0;
         for (number, batch) in batches {
             let Some(owned) = m.owned.get_mut(&number) else { continue };
             if batch.position != owned.position {
@@ -276,6 +292,7 @@ impl Worker {
                     batch.from, batch.position, owned.position
                 ))));
             }
+            read_bytes += batch.records.iter().map(Record::len).sum::<usize>();
             let incarnation = &self.info.incarnation;
             let output = computing(|| step::process(batch, incarnation, &mut owned.partition, stage))?;
             moved.push((number, output.to));
@@ -283,8 +300,9 @@ impl Worker {
             self.put(&mut step, number, output)?;
         }
         observe::computed(started.elapsed());
+        let written_bytes = step.appends.iter().flat_map(|append| &append.records).map(NewRecord::len).sum();
         self.commit(m, step).await?;
-        observe::committed(&counted, started.elapsed());
+        observe::committed(&counted, (read_bytes, written_bytes), started.elapsed());
         let now_ms = self.clock.now_ms();
         for (number, to) in moved {
             m.owned.entry(number).and_modify(|owned| (owned.position, owned.renewed_ms) = (to, now_ms));

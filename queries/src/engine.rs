@@ -156,7 +156,7 @@ impl Engine {
         let config = &self.0.config;
         guard::check_text(sql, config)?;
         let deadline = tokio::time::Instant::from_std(started) + config.time_limit;
-        let permit = self.turn(deadline).await?;
+        let permit = Running::new(self.turn(deadline).await?);
         let (head_sender, head) = oneshot::channel();
         let (rows, receiver) = mpsc::channel(2);
         let run = Run { engine: self.clone(), sql: sql.to_owned(), parameters, viewer: viewer.clone(), permit };
@@ -188,6 +188,7 @@ impl Engine {
         let busy = || Error::Busy { running: config.running_max, waiting: config.waiting_max };
         let before = self.0.waiting.fetch_add(1, Ordering::SeqCst);
         let waiting = Waiting(&self.0.waiting);
+        metrics::gauge!("killfeed_queries_waiting").increment(1.0);
         if before >= config.waiting_max {
             return Err(busy());
         }
@@ -261,6 +262,23 @@ struct Waiting<'a>(&'a AtomicUsize);
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::SeqCst);
+        metrics::gauge!("killfeed_queries_waiting").decrement(1.0);
+    }
+}
+
+/// A place among the running, and its count.
+struct Running(#[expect(dead_code, reason = "given back when dropped")] OwnedSemaphorePermit);
+
+impl Running {
+    fn new(permit: OwnedSemaphorePermit) -> Self {
+        metrics::gauge!("killfeed_queries_running").increment(1.0);
+        Self(permit)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        metrics::gauge!("killfeed_queries_running").decrement(1.0);
     }
 }
 
@@ -282,7 +300,7 @@ struct Run {
     sql: String,
     parameters: Parameters,
     viewer: Viewer,
-    permit: OwnedSemaphorePermit,
+    permit: Running,
 }
 
 impl Run {

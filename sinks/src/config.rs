@@ -34,6 +34,7 @@ impl Config {
     /// The defaults for a stream, for a process of this name.
     pub fn new(stream: Stream, instance: impl Into<String>) -> Self {
         Self {
+            health: Health::new(stream.clone()),
             stream,
             instance: instance.into(),
             flush_interval: Duration::from_secs(5),
@@ -43,7 +44,6 @@ impl Config {
             discovery: true,
             retry_max: Duration::from_secs(15),
             drain: Duration::from_secs(20),
-            health: Health::default(),
         }
     }
 }

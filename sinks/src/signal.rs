@@ -1,5 +1,6 @@
 //! What others tell a sink, and what it tells them.
 
+use events::Stream;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -22,16 +23,22 @@ impl FlushSignal {
 }
 
 /// How a sink is: well, or what keeps it from delivering, and how much it holds. Clones share it.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Health(Arc<State>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
+    stream: Stream,
     trouble: Mutex<Option<String>>,
     held_bytes: AtomicUsize,
 }
 
 impl Health {
+    /// That of a stream's sink, which is well so far.
+    pub fn new(stream: Stream) -> Self {
+        Self(Arc::new(State { stream, trouble: Mutex::default(), held_bytes: AtomicUsize::new(0) }))
+    }
+
     /// What keeps the sink from delivering, if anything does.
     pub fn trouble(&self) -> Option<String> {
         self.0.trouble.lock().clone()
@@ -49,12 +56,17 @@ impl Health {
 
     pub(crate) fn hold(&self, bytes: usize) {
         #[expect(clippy::cast_precision_loss, reason = "for a gauge")]
-        metrics::gauge!("killfeed_sink_held_bytes").set(bytes as f64);
+        metrics::gauge!("killfeed_sink_held_bytes", "stream" => self.stream()).set(bytes as f64);
         self.0.held_bytes.store(bytes, Ordering::SeqCst);
     }
 
+    /// As a label.
+    pub(crate) fn stream(&self) -> String {
+        self.0.stream.name().to_owned()
+    }
+
     pub(crate) fn set(&self, trouble: Option<String>) {
-        metrics::gauge!("killfeed_sink_well").set(if trouble.is_none() { 1.0 } else { 0.0 });
+        metrics::gauge!("killfeed_sink_well", "stream" => self.stream()).set(if trouble.is_none() { 1.0 } else { 0.0 });
         *self.0.trouble.lock() = trouble;
     }
 }

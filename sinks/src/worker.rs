@@ -5,11 +5,11 @@
 use crate::flush::{Context, Slot, deliver, settle};
 use crate::route::{Kind, Part};
 use crate::{Config, Error, FlushSignal, recover};
-use events::Clock;
 use events::ledger;
 use events::log::{Batch, Log, Loss, Member, Offset, Poll, ReadLimit, Record, StreamInfo};
 use events::schema::SharedRegistry;
 use events::streams::{SINK_GROUP, TopicPartition};
+use events::{Clock, Lag};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -92,13 +92,35 @@ struct Gathered {
     is_rebuilt: bool,
     records: Vec<Record>,
     bytes: usize,
+    /// Append times of the first and the last record of the flush at work, in ms.
+    flying: Option<(i64, i64)>,
+    lag: Lag,
 }
 
 impl Gathered {
     /// Nothing yet, from a position on.
     fn at(kind: Kind, position: recover::Position) -> Self {
         let recover::Position { at, is_rebuilt } = position;
-        Self { kind, settled: at, from: at, next: at, is_rebuilt, records: Vec::new(), bytes: 0 }
+        let (records, lag) = (Vec::new(), Lag::default());
+        Self { kind, settled: at, from: at, next: at, is_rebuilt, records, bytes: 0, flying: None, lag }
+    }
+
+    /// A flush has brought all before `from` to its tables.
+    fn settle(&mut self) {
+        self.settled = self.from;
+        if let Some((_, last_ms)) = self.flying.take() {
+            self.lag.read(last_ms);
+        }
+    }
+
+    /// Seconds that the oldest of `unread` records has waited for its table.
+    #[expect(clippy::cast_precision_loss, reason = "for a gauge")]
+    fn waited_s(&mut self, unread: i64, now_ms: i64) -> f64 {
+        let held = self.flying.map(|(first_ms, _)| first_ms).or(self.records.first().map(|first| first.time_ms));
+        match held {
+            Some(first_ms) => now_ms.saturating_sub(first_ms).max(0) as f64 / 1e3,
+            None => self.lag.seconds(unread, now_ms),
+        }
     }
 }
 
@@ -145,6 +167,7 @@ impl Worker {
             wanted: BTreeMap::new(),
         };
         let ended = session.work(shutdown).await;
+        session.gathered.keys().for_each(|of| lags(of, 0.0, 0.0));
         if let Some(flying) = session.flying.take() {
             flying.abort();
             // Aborted on purpose: what it left half done, the next start finishes.
@@ -239,6 +262,7 @@ impl Session<'_> {
         for of in partitions {
             self.gathered.remove(of);
             self.wanted.remove(of);
+            lags(of, 0.0, 0.0);
         }
         self.abandon().await
     }
@@ -265,6 +289,7 @@ impl Session<'_> {
             return;
         }
         of.next = batch.next;
+        observe(&batch);
         of.bytes += batch.records.iter().map(size).sum::<usize>();
         of.records.extend(batch.records);
         if of.next > of.from {
@@ -277,7 +302,7 @@ impl Session<'_> {
         let Some(flying) = self.flying.take_if(|flying| flying.is_finished()) else { return Ok(()) };
         flying.await??;
         self.flying_bytes = 0;
-        self.gathered.values_mut().for_each(|of| of.settled = of.from);
+        self.gathered.values_mut().for_each(Gathered::settle);
         self.measured = None;
         Ok(())
     }
@@ -289,11 +314,12 @@ impl Session<'_> {
         }
         self.measured = Some(Instant::now());
         self.complain();
-        for (of, gathered) in &self.gathered {
+        let now_ms = self.worker.clock.now_ms();
+        for (of, gathered) in &mut self.gathered {
             if let Ok(ends) = self.worker.log.ends(of).await {
+                let unread = (ends.last_stable - gathered.settled).max(0);
                 #[expect(clippy::cast_precision_loss, reason = "an upper bound, for a gauge")]
-                let lag = (ends.last_stable - gathered.settled).max(0) as f64;
-                metrics::gauge!("killfeed_sink_lag_records", "topic" => of.topic.to_string(), "partition" => of.partition.to_string()).set(lag);
+                lags(of, unread as f64, gathered.waited_s(unread, now_ms));
             }
         }
     }
@@ -339,6 +365,8 @@ impl Session<'_> {
         self.flying_bytes = self.bytes();
         let mut parts = Vec::new();
         for (of, gathered) in self.gathered.iter_mut().filter(|(_, of)| of.next > of.from || of.is_rebuilt) {
+            let times = gathered.records.first().zip(gathered.records.last());
+            gathered.flying = times.map(|(first, last)| (first.time_ms, last.time_ms));
             parts.push(Part {
                 kind: gathered.kind,
                 topic: of.topic.clone(),
@@ -389,7 +417,11 @@ impl Session<'_> {
             self.resume();
         }
         config.health.hold(self.bytes() + self.flying_bytes);
-        metrics::gauge!("killfeed_sink_paused").set(if self.paused { 1.0 } else { 0.0 });
+        metrics::gauge!("killfeed_sink_paused", "stream" => config.health.stream()).set(if self.paused {
+            1.0
+        } else {
+            0.0
+        });
     }
 
     fn resume(&mut self) {
@@ -415,6 +447,21 @@ impl Session<'_> {
         }
         Ok(())
     }
+}
+
+/// Says how far the tables are behind a partition.
+fn lags(of: &TopicPartition, records: f64, seconds: f64) {
+    let labels = [("topic", of.topic.to_string()), ("partition", of.partition.to_string())];
+    metrics::gauge!("killfeed_sink_lag_records", &labels).set(records);
+    metrics::gauge!("killfeed_sink_lag_seconds", &labels).set(seconds);
+}
+
+/// Counts what was read.
+fn observe(batch: &Batch) {
+    let bytes: usize = batch.records.iter().map(Record::len).sum();
+    let topic = [("topic", batch.from.topic.to_string())];
+    metrics::counter!("killfeed_sink_read_records_total", &topic).increment(batch.records.len() as u64);
+    metrics::counter!("killfeed_sink_read_bytes_total", &topic).increment(bytes as u64);
 }
 
 /// What a record takes in memory, about.

@@ -2,8 +2,10 @@
 //! on stop lets each finish the request in work.
 
 use super::linger::Lingering;
+use super::responses;
 use axum::Router;
 use axum::extract::ConnectInfo;
+use futures::TryFutureExt as _;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -81,7 +83,8 @@ async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, limits:
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
         let waits = request.headers().contains_key(hyper::header::EXPECT);
-        router.clone().oneshot(request.map(|body| Lingering::new(body, limits.body_timeout, waits)))
+        let answer = router.clone().oneshot(request.map(|body| Lingering::new(body, limits.body_timeout, waits)));
+        answer.inspect_ok(|response| responses::count(response.status()))
     });
     let mut builder = http1::Builder::new();
     builder

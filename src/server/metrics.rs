@@ -17,7 +17,14 @@ enum Kind {
 
 /// In the order in which an event meets them.
 const METRICS: &[(Kind, &str, &str)] = &[
+    (Gauge, "killfeed_build_info", "1, with version and role as labels"),
+    (Gauge, "killfeed_ready", "1 if `/readyz` answers 200, else 0"),
+    (Gauge, "killfeed_part_ready", "1 if this part is ready, else 0"),
+    (Gauge, "killfeed_memory_limit_bytes", "Memory that the process may have: its container's, or the machine's"),
+    (Gauge, "killfeed_data_dir_free_bytes", "Bytes free where the data directory is"),
+    (Gauge, "killfeed_data_dir_size_bytes", "Bytes there in all"),
     (Counter, "killfeed_http_connections_total", "Connections accepted"),
+    (Counter, "killfeed_http_responses_total", "Responses, by status"),
     (Counter, "killfeed_edge_refused_requests_total", "Requests refused for their key, by status"),
     (Counter, "killfeed_ingest_accepted_events_total", "Events answered with 202"),
     (Counter, "killfeed_ingest_refused_events_total", "Events refused one by one, by status and reason"),
@@ -26,6 +33,7 @@ const METRICS: &[(Kind, &str, &str)] = &[
     (Histogram, "killfeed_ingest_batch_events", "Events in a request"),
     (Histogram, "killfeed_ingest_request_seconds", "Time from a request's head to its answer"),
     (Gauge, "killfeed_ingest_memory_bytes", "Memory set aside for requests in work"),
+    (Gauge, "killfeed_ingest_memory_limit_bytes", "The most of it; past it requests get 503"),
     (Counter, "killfeed_log_appended_records_total", "Records that stand in the log since the start"),
     (Counter, "killfeed_log_appended_bytes_total", "Their bytes, packed"),
     (Counter, "killfeed_log_failed_commits_total", "Group commits that failed"),
@@ -34,7 +42,30 @@ const METRICS: &[(Kind, &str, &str)] = &[
     (Gauge, "killfeed_log_kept_bytes", "Bytes of records that are kept"),
     (Gauge, "killfeed_log_disk_bytes", "Bytes that the log takes on disk, journals included"),
     (Gauge, "killfeed_log_oldest_unread_ratio", "Age of a group's oldest unread record over the retention"),
+    (Gauge, "killfeed_kafka_queue_bytes", "Bytes of appends that Kafka has not answered yet"),
+    (
+        Gauge,
+        "killfeed_kafka_queue_limit_bytes",
+        "The most of them; past it appends wait, and are refused by their deadline",
+    ),
+    (Gauge, "killfeed_kafka_queue_records", "Records that the clients have not sent, or not heard of"),
+    (Histogram, "killfeed_kafka_append_seconds", "From an append to its answer"),
+    (Counter, "killfeed_kafka_failed_appends_total", "Appends to partitions that failed, by what became of them"),
+    (Counter, "killfeed_kafka_replaced_producers_total", "Producers that lost track, and were replaced"),
+    (Counter, "killfeed_kafka_transactions_total", "Transactions, by what became of them"),
+    (Histogram, "killfeed_kafka_transaction_seconds", "Time of a transaction"),
+    (Histogram, "killfeed_kafka_commit_seconds", "Time of its commit, the last part of it"),
+    (Counter, "killfeed_kafka_rebalances_total", "Times that partitions were assigned, revoked or lost"),
+    (Gauge, "killfeed_kafka_assigned_partitions", "Partitions that members of this process hold"),
+    (Counter, "killfeed_kafka_stale_generations_total", "Commits refused since their member's generation was over"),
+    (Gauge, "killfeed_kafka_broker_connections", "Connections to brokers that stand"),
+    (Counter, "killfeed_kafka_broker_connects_total", "Connections to brokers that were tried"),
+    (Counter, "killfeed_kafka_broker_disconnects_total", "Connections to brokers that ended"),
+    (Counter, "killfeed_kafka_broker_errors_total", "Requests to brokers that failed, by how"),
+    (Gauge, "killfeed_kafka_round_trip_seconds", "The slowest broker's 99th percentile, by what the client is for"),
     (Counter, "killfeed_process_events_total", "Events read from raw"),
+    (Counter, "killfeed_process_read_bytes_total", "Bytes of these events"),
+    (Counter, "killfeed_process_written_bytes_total", "Bytes of all records written: clean, dead, state, ledger"),
     (Counter, "killfeed_process_clean_events_total", "Events passed on to clean"),
     (Counter, "killfeed_process_duplicate_events_total", "Events dropped as duplicates"),
     (Counter, "killfeed_process_dead_events_total", "Events that became dead letters, by reason"),
@@ -46,10 +77,13 @@ const METRICS: &[(Kind, &str, &str)] = &[
     (Counter, "killfeed_process_retries_total", "Tries after the log failed, by what was tried"),
     (Counter, "killfeed_process_late_events_total", "Events that came after their generation's end, and were sent on"),
     (Gauge, "killfeed_process_lag_offsets", "Offsets between a partition's position and its end"),
+    (Gauge, "killfeed_process_lag_seconds", "Time that the oldest unread event has waited, at most"),
     (Gauge, "killfeed_process_fingerprints", "Fingerprints that a partition remembers"),
     (Gauge, "killfeed_process_fingerprints_spilled", "Of these, those on disk"),
     (Gauge, "killfeed_process_state_bytes", "Memory of all fingerprints"),
     (Counter, "killfeed_process_geoip_broken_total", "Geo databases that could not be read"),
+    (Counter, "killfeed_sink_read_records_total", "Records read from the log"),
+    (Counter, "killfeed_sink_read_bytes_total", "Their bytes"),
     (Counter, "killfeed_sink_rows_total", "Rows written to tables"),
     (Counter, "killfeed_sink_written_bytes_total", "Bytes of the files that hold them"),
     (Counter, "killfeed_sink_extra_values_total", "Values that found no column and went to extra"),
@@ -63,8 +97,13 @@ const METRICS: &[(Kind, &str, &str)] = &[
     (Histogram, "killfeed_sink_decode_seconds", "Time to decode one table's part of a flush"),
     (Histogram, "killfeed_sink_commit_seconds", "Time of a commit to a table"),
     (Histogram, "killfeed_sink_flush_seconds", "Time of a flush"),
-    (Histogram, "killfeed_sink_latency_seconds", "From an event's receipt to its commit in a table"),
+    (
+        Histogram,
+        "killfeed_sink_latency_seconds",
+        "From an event's receipt, just before its 202, to the commit of its row",
+    ),
     (Gauge, "killfeed_sink_lag_records", "Records between a partition's position and its end"),
+    (Gauge, "killfeed_sink_lag_seconds", "Time that the oldest record without a row has waited, at most"),
     (Gauge, "killfeed_sink_held_bytes", "Bytes of records held: those of the flush at work and those of the next"),
     (Gauge, "killfeed_sink_paused", "1 while the sink reads nothing because its buffers are full, else 0"),
     (Gauge, "killfeed_sink_well", "1 while the sink delivers, else 0"),
@@ -81,7 +120,10 @@ const METRICS: &[(Kind, &str, &str)] = &[
     (Counter, "killfeed_queries_errors_total", "Queries that failed, by kind"),
     (Counter, "killfeed_queries_rows_total", "Rows answered"),
     (Histogram, "killfeed_queries_duration_seconds", "Time from a query to its last row"),
+    (Gauge, "killfeed_queries_running", "Queries that run"),
+    (Gauge, "killfeed_queries_waiting", "Queries that wait for their turn"),
     (Gauge, "killfeed_queries_audit_balanced", "1 if the last audit balanced, else 0"),
+    (Gauge, "killfeed_queries_audit_timestamp_seconds", "When that was, since the epoch"),
 ];
 
 /// Hands the meanings to the recorder.
@@ -135,6 +177,9 @@ mod tests {
         let page = std::fs::read_to_string(root.join("docs/metrics.md")).unwrap();
         let documented: BTreeSet<&str> =
             page.lines().filter_map(|line| line.strip_prefix("| `killfeed_")?.split(['`', '{']).next()).collect();
+        for (name, kind, meaning) in super::super::system::PROCESS {
+            assert!(page.contains(&format!("| `{name}` | {kind} | {meaning} |")), "{name} in docs/metrics.md");
+        }
         let names: BTreeSet<&str> = METRICS.iter().map(|(_, name, _)| &name["killfeed_".len()..]).collect();
         assert_eq!(documented, names, "in docs/metrics.md (left) and in the list (right)");
         for (kind, name, meaning) in METRICS {
@@ -145,6 +190,8 @@ mod tests {
             assert!(!matches!(kind, Histogram) || has_unit, "{name}: a histogram ends in its unit");
             assert!(name.bytes().all(|c| c.is_ascii_lowercase() || c == b'_'), "{name}");
             assert!(!meaning.is_empty() && !meaning.ends_with('.'), "{name}: {meaning}");
+            let said = format!("| {} | {meaning} |", word(kind));
+            assert!(page.lines().any(|line| line.contains(name) && line.ends_with(&said)), "{name}: {said}");
         }
     }
 }

@@ -3,13 +3,14 @@
 //! | in order | what |
 //! |---|---|
 //! | [`run`] | checks what can be checked, binds the address, opens the log, starts the parts |
-//! | `http` | connections; `linger` reads what is left of bodies; `routes` says what answers on which path |
+//! | `preflight` | what a start is refused for, all of it at once |
+//! | `http` | connections; `linger` reads what is left of bodies; `responses` counts them; `routes` says what answers on which path |
 //! | `log` | which log: embedded, or on Kafka; `topics` plans and makes the latter's, and grows streams |
 //! | `parts` | the parts that a role consists of, and their tasks |
 //! | `streams` | those of them that each stream has: made at start, and when a schema names a new one |
 //! | `lag` | how near what nobody has read is to its retention; `loss` goes on without what is gone |
 //! | `ready` | which part is up |
-//! | `metrics` | every metric, with its meaning; `telemetry` collects them, and writes logs |
+//! | `metrics` | every metric, with its meaning; `telemetry` collects them, and writes logs; `system` measures the process |
 //! | `flush` | until all that was acknowledged is in the tables |
 //! | `admin` | the endpoints for operators |
 //!
@@ -26,10 +27,13 @@ mod log;
 mod loss;
 mod metrics;
 mod parts;
+mod preflight;
 mod ready;
+mod responses;
 mod routes;
 mod schemas;
 mod streams;
+mod system;
 mod telemetry;
 mod topics;
 
@@ -40,7 +44,8 @@ use crate::exit::Failure;
 use crate::options::Options;
 use crate::server::parts::Parts;
 use crate::server::ready::{Readiness, State};
-use edge::{Keys, check_bind};
+use crate::server::system::System;
+use edge::Keys;
 use events::SystemClock;
 use std::io::{IsTerminal as _, Write as _};
 use std::net::SocketAddr;
@@ -87,7 +92,7 @@ impl Role {
 
 /// Runs a server until a signal or a fault stops it.
 pub(crate) fn run(role: Role, options: Options, keys: Keys) -> Result<(), Failure> {
-    check_bind(options.listen, &keys).map_err(Failure::usage)?;
+    preflight::check(&options, &keys)?;
     telemetry::start_logs(options.log_format);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -101,19 +106,13 @@ pub(crate) fn run(role: Role, options: Options, keys: Keys) -> Result<(), Failur
 
 async fn serve(role: Role, options: Options, keys: Keys) -> Result<(), Failure> {
     let mut signals = Signals::new()?;
-    let listener = TcpListener::bind(options.listen).await.map_err(|error| {
-        let hint = if error.kind() == std::io::ErrorKind::AddrInUse {
-            "; another process has it, choose another with --listen"
-        } else {
-            ""
-        };
-        Failure::usage(format!("cannot listen on {}: {error}{hint}", options.listen))
-    })?;
+    let listening = TcpListener::bind(options.listen).await;
+    let listener = listening.map_err(|error| preflight::cannot_listen(&options, &error))?;
     let address = listener.local_addr().map_err(Failure::usage)?;
-    let metrics = telemetry::start_metrics()?;
+    let metrics = telemetry::start_metrics(role.name())?;
     let readiness = Readiness::default();
     readiness.set("start", State::Starting);
-    let routes = routes::Routes::new(readiness.clone(), metrics);
+    let routes = routes::Routes::new(readiness.clone(), metrics, System::new(&options.data_dir));
     let stop_http = CancellationToken::new();
     let limits = http::Limits {
         connections_max: usize::try_from(options.connections_max).unwrap_or(usize::MAX),

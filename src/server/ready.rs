@@ -55,16 +55,37 @@ impl Readiness {
         }
     }
 
+    /// Sets the gauges that say the same as [`Self::report`].
+    pub(crate) fn measure(&self) {
+        let states = self.states();
+        for (name, state) in &states {
+            let ready = f64::from(u8::from(is_ready(state)));
+            metrics::gauge!("killfeed_part_ready", "part" => *name).set(ready);
+        }
+        metrics::gauge!("killfeed_ready").set(f64::from(u8::from(all_ready(&states))));
+    }
+
+    fn states(&self) -> Vec<(&'static str, State)> {
+        let parts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        parts.iter().map(|(name, probe)| (*name, probe())).collect()
+    }
+
     /// Whether all are ready, and how each is.
     pub(crate) fn report(&self) -> (bool, Value) {
-        let parts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let states: Vec<_> = parts.iter().map(|(name, probe)| (*name, probe())).collect();
-        let is_ready = |state: &State| matches!(state, State::Ready | State::Warned(_));
-        let ready = !states.is_empty() && states.iter().all(|(_, state)| is_ready(state));
+        let states = self.states();
+        let ready = all_ready(&states);
         let parts: Map<String, Value> =
             states.into_iter().map(|(name, state)| (name.to_owned(), json!(state.to_string()))).collect();
         (ready, json!({ "ready": ready, "parts": parts }))
     }
+}
+
+fn all_ready(states: &[(&'static str, State)]) -> bool {
+    !states.is_empty() && states.iter().all(|(_, state)| is_ready(state))
+}
+
+fn is_ready(state: &State) -> bool {
+    matches!(state, State::Ready | State::Warned(_))
 }
 
 #[cfg(test)]

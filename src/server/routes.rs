@@ -1,6 +1,7 @@
 //! What answers on which path: health at once, the rest once the parts are up.
 
 use super::ready::Readiness;
+use super::system::System;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
@@ -24,13 +25,14 @@ POST /v1/flush, POST /v1/forget, GET /v1/schemas, GET /v1/schemas/{type}, POST /
 pub(crate) struct Routes {
     readiness: Readiness,
     metrics: PrometheusHandle,
+    system: System,
     parts: Arc<OnceLock<Router>>,
 }
 
 impl Routes {
     /// With nothing but health.
-    pub(crate) fn new(readiness: Readiness, metrics: PrometheusHandle) -> Self {
-        Self { readiness, metrics, parts: Arc::default() }
+    pub(crate) fn new(readiness: Readiness, metrics: PrometheusHandle, system: System) -> Self {
+        Self { readiness, metrics, system, parts: Arc::default() }
     }
 
     /// From now on the parts answer. Opening twice keeps the first.
@@ -59,7 +61,9 @@ async fn ready(State(routes): State<Routes>) -> Response {
 
 async fn metrics(State(routes): State<Routes>) -> Response {
     let headers = [("content-type", "text/plain; version=0.0.4; charset=utf-8")];
-    (headers, routes.metrics.render()).into_response()
+    routes.readiness.measure();
+    routes.system.measure();
+    (headers, routes.metrics.render() + &routes.system.page()).into_response()
 }
 
 async fn delegate(State(routes): State<Routes>, request: Request) -> Response {

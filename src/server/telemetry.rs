@@ -15,6 +15,8 @@ const UPKEEP: Duration = Duration::from_secs(5);
 /// Bounds of histograms of times, in seconds: from a local look-up to a request's deadline.
 const SECONDS: [f64; 14] = [0.000_1, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
 
+/// Bounds of the time from a 202 to its row, in seconds: from a flush interval to an outage.
+const LATENCIES: [f64; 14] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3_600.0, 21_600.0];
 /// Bounds of histograms of numbers of events in a request.
 const EVENTS: [f64; 9] = [1.0, 2.0, 5.0, 10.0, 50.0, 100.0, 500.0, 1_000.0, 10_000.0];
 
@@ -29,14 +31,16 @@ pub(crate) fn start_logs(format: LogFormat) {
     };
 }
 
-/// Collects metrics; the handle renders them for Prometheus.
-pub(crate) fn start_metrics() -> Result<PrometheusHandle, Failure> {
+/// Collects metrics of a process of this role; the handle renders them for Prometheus.
+pub(crate) fn start_metrics(role: &'static str) -> Result<PrometheusHandle, Failure> {
     let handle = PrometheusBuilder::new()
-        .set_buckets_for_metric(Matcher::Suffix(String::from("_seconds")), &SECONDS)
+        .set_buckets_for_metric(Matcher::Full(String::from("killfeed_sink_latency_seconds")), &LATENCIES)
+        .and_then(|builder| builder.set_buckets_for_metric(Matcher::Suffix(String::from("_seconds")), &SECONDS))
         .and_then(|builder| builder.set_buckets_for_metric(Matcher::Suffix(String::from("_batch_events")), &EVENTS))
         .and_then(PrometheusBuilder::install_recorder)
         .map_err(|error| Failure::usage(format!("cannot collect metrics: {error}")))?;
     super::metrics::describe();
+    metrics::gauge!("killfeed_build_info", "version" => env!("CARGO_PKG_VERSION"), "role" => role).set(1.0);
     let upkeep = handle.clone();
     tokio::spawn(async move {
         loop {

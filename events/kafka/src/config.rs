@@ -3,7 +3,9 @@
 //! What isn't set here is librdkafka's default. Each queue has a bound: librdkafka's own defaults are
 //! 1 GiB for each producer and 64 MiB for each partition of a consumer.
 
+use crate::meters::Watched;
 use rdkafka::ClientConfig;
+use rdkafka::error::KafkaError;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -65,6 +67,21 @@ impl Config {
         }
     }
 
+    /// The settings of librdkafka that it doesn't take, each by its name and why. Values may be secret, and
+    /// are not repeated.
+    pub fn faults(&self) -> Vec<String> {
+        let fault = |(name, value): (&String, &String)| {
+            let checked = ClientConfig::new().set(name, value).create_native_config();
+            let why = match checked.err()? {
+                KafkaError::ClientConfig(_, why, ..) if value.is_empty() => why,
+                KafkaError::ClientConfig(_, why, ..) => why.replace(value.as_str(), "..."),
+                _ => "is not taken".into(),
+            };
+            Some(format!("{name}: {why}"))
+        };
+        self.properties.iter().filter_map(fault).collect()
+    }
+
     /// Settings that all clients share, topped by those of its kind and by the operator's.
     fn client(&self, settings: &[(&str, &str)]) -> ClientConfig {
         let mut config = ClientConfig::new();
@@ -81,6 +98,13 @@ impl Config {
         for (name, value) in &self.properties {
             config.set(name, value);
         }
+        config
+    }
+
+    /// The same, for a client that is served all the time, so that its statistics are read.
+    fn watched(&self, settings: &[(&str, &str)]) -> ClientConfig {
+        let mut config = self.client(settings);
+        Watched::ask(&mut config);
         config
     }
 
@@ -108,7 +132,7 @@ impl Config {
             // Without sequence numbers a retry would let later records overtake.
             all.push(("max.in.flight.requests.per.connection", "1"));
         }
-        self.client(&all)
+        self.watched(&all)
     }
 
     /// The producer of one transactional id.
@@ -117,7 +141,7 @@ impl Config {
         let settings = self.producer_settings(self.transaction_timeout, self.transaction_timeout);
         let mut all: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
         all.extend([("transactional.id", id), ("transaction.timeout.ms", &timeout)]);
-        self.client(&all)
+        self.watched(&all)
     }
 
     /// What all consumers share: nothing is committed, moved or made behind our back.
@@ -140,13 +164,15 @@ impl Config {
 
     /// A member of a group. Ranges give partition p of every topic to the same member.
     pub(crate) fn member(&self, group: &str) -> ClientConfig {
-        self.consumer(&[
+        let mut config = self.consumer(&[
             ("group.id", group),
             ("partition.assignment.strategy", "range"),
             ("session.timeout.ms", &millis(self.session_timeout)),
             ("heartbeat.interval.ms", "500"),
             ("queued.max.messages.kbytes", MEMBER_QUEUE_KBYTES),
-        ])
+        ]);
+        Watched::ask(&mut config);
+        config
     }
 
     /// A reader without a group; librdkafka wants a group's name for it all the same.

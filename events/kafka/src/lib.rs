@@ -14,6 +14,7 @@
 //! | `grow` | how a generation ends and the next one begins |
 //! | `plan` | what topics should be and aren't |
 //! | `trouble` | why appends fail, for readiness |
+//! | `meters` | what is measured, the clients' statistics among it |
 //! | `record` | the CloudEvents Kafka binding: headers, key and payload |
 //! | `error` | what the client's errors mean for callers |
 //!
@@ -24,6 +25,7 @@ mod error;
 mod grow;
 mod log;
 mod member;
+mod meters;
 mod names;
 mod plan;
 mod producer;

@@ -119,6 +119,7 @@ fn look_after(readers: &Arc<Readers>, appender: &Arc<Appender>, in_sync: i32) {
         while let (Some(readers), Some(appender)) = (readers.upgrade(), appender.upgrade()) {
             readers.look_after();
             appender.troubles.look(&readers, in_sync);
+            appender.measure();
             drop((readers, appender));
             std::thread::sleep(LOOK_AFTER_INTERVAL);
         }

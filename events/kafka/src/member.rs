@@ -11,6 +11,7 @@
 
 use crate::config::Config;
 use crate::error::{asking, is_fencing, is_unknown, report_to_tracing};
+use crate::meters::{self, Watched};
 use crate::names::Names;
 use crate::reader::Readers;
 use crate::record;
@@ -46,12 +47,17 @@ pub(crate) struct Rebalances {
     names: Names,
     seat: Arc<Seat>,
     told: Mutex<VecDeque<Told>>,
+    watched: Watched,
     /// How long steps that are under way may take to meet their fate.
     settle_limit: Duration,
 }
 
 impl ClientContext for Rebalances {
     report_to_tracing!();
+
+    fn stats_raw(&self, statistics: &[u8]) {
+        self.watched.take(statistics);
+    }
 }
 
 impl ConsumerContext for Rebalances {
@@ -61,6 +67,7 @@ impl ConsumerContext for Rebalances {
             let metadata = consumer.group_metadata().filter(|_| !consumer.assignment_lost());
             self.seat.open(&partitions, metadata);
             if !partitions.is_empty() {
+                meters::rebalanced(&self.seat.group, "assigned");
                 self.told.lock().push_back(Told::Assigned(partitions));
             }
             consumer.assign(&TopicPartitionList::new())
@@ -70,6 +77,8 @@ impl ConsumerContext for Rebalances {
                 tracing::warn!(member = %self.seat.member, "gives partitions up while a step is still under way");
             }
             if !partitions.is_empty() {
+                let kind = if consumer.assignment_lost() { "lost" } else { "revoked" };
+                meters::rebalanced(&self.seat.group, kind);
                 self.told.lock().push_back(Told::Revoked(partitions));
             }
             consumer.unassign()
@@ -109,7 +118,13 @@ impl Member {
         let stream = checks::one_stream(group, topics.iter().map(|topic| &**topic))?;
         let what = |error: KafkaError| asking(&format!("join of group {group}"), &error);
         let settle_limit = config.transaction_timeout;
-        let context = Rebalances { names: names.clone(), seat, told: Mutex::default(), settle_limit };
+        let context = Rebalances {
+            names: names.clone(),
+            seat,
+            told: Mutex::default(),
+            watched: Watched::new("group"),
+            settle_limit,
+        };
         let consumer: BaseConsumer<Rebalances> =
             config.member(&names.group(group, stream)).create_with_context(context).map_err(what)?;
         let topics: Vec<String> = topics.iter().map(|topic| names.there(topic)).collect();

@@ -10,6 +10,7 @@
 
 use crate::config::Config;
 use crate::error::{report_to_tracing, writing};
+use crate::meters::{self, Appends, Watched};
 use crate::names::Names;
 use crate::record;
 use crate::trouble::Troubles;
@@ -37,6 +38,7 @@ pub(crate) struct Appender {
     room: Arc<Semaphore>,
     lanes: [Lane; 3],
     turns: [Mutex<()>; TURNS],
+    meters: Arc<Appends>,
     pub(crate) troubles: Troubles,
 }
 
@@ -47,10 +49,16 @@ struct Lane {
 }
 
 /// Brings delivery reports to the appends that wait for them.
-struct Reports;
+struct Reports {
+    watched: Watched,
+}
 
 impl ClientContext for Reports {
     report_to_tracing!();
+
+    fn stats_raw(&self, statistics: &[u8]) {
+        self.watched.take(statistics);
+    }
 }
 
 impl ProducerContext<NoCustomPartitioner> for Reports {
@@ -76,6 +84,9 @@ struct Pending {
 struct Progress {
     /// Records without a report.
     left: usize,
+    records: usize,
+    bytes: usize,
+    meters: Arc<Appends>,
     delivered: usize,
     appended: Appended,
     /// The error that says least about what became of its record.
@@ -125,6 +136,9 @@ impl Progress {
             return;
         }
         self.room = None;
+        if self.error.is_none() {
+            self.meters.stands(self.records, self.bytes);
+        }
         let answer = match self.error.take() {
             None => Ok(self.appended),
             Some(error @ Error::InDoubt(_)) => Err(error),
@@ -142,12 +156,14 @@ impl Appender {
     pub(crate) fn new(config: Config, names: Names) -> Self {
         let room = Arc::new(Semaphore::new(config.append_bytes_max));
         let turns = std::array::from_fn(|_| Mutex::new(()));
-        Self { config, names, room, lanes: Default::default(), turns, troubles: Troubles::default() }
+        let meters = Arc::new(Appends::new(config.append_bytes_max));
+        Self { config, names, room, lanes: Default::default(), turns, meters, troubles: Troubles::default() }
     }
 
     /// Appends that were checked, each answered in its place.
     pub(crate) async fn append(&self, appends: Vec<Result<Append>>, durability: Durability) -> Vec<Result<Appended>> {
-        let deadline = Instant::now() + self.config.delivery_timeout;
+        let began = Instant::now();
+        let deadline = began + self.config.delivery_timeout;
         let mut waiting = Vec::with_capacity(appends.len());
         // One after the other, so that two appends of one call for one partition keep their order.
         for append in appends {
@@ -169,6 +185,7 @@ impl Appender {
                 },
                 Err(error) => Err(error),
             };
+            self.meters.answered(durability, &answer, began.elapsed());
             // Who asks for no durability learns nothing of the cluster either.
             if let Some(to) = to.filter(|_| durability != Durability::None) {
                 self.troubles.note(&to, &answer);
@@ -189,8 +206,8 @@ impl Appender {
         deadline: Instant,
     ) -> Result<oneshot::Receiver<Result<Appended>>> {
         let bytes: usize = append.records.iter().map(record::queued_bytes).sum();
-        let bytes = u32::try_from(bytes.min(self.config.append_bytes_max)).unwrap_or(u32::MAX);
-        let room = match timeout_at(deadline, self.room.clone().acquire_many_owned(bytes)).await {
+        let wanted = u32::try_from(bytes.min(self.config.append_bytes_max)).unwrap_or(u32::MAX);
+        let room = match timeout_at(deadline, self.room.clone().acquire_many_owned(wanted)).await {
             Ok(Ok(room)) => room,
             _ => {
                 return Err(Error::Unavailable(format!(
@@ -206,6 +223,9 @@ impl Appender {
             to: append.to.clone(),
             progress: Mutex::new(Progress {
                 left: append.records.len(),
+                records: append.records.len(),
+                bytes,
+                meters: self.meters.clone(),
                 delivered: 0,
                 appended: Appended { first: NO_OFFSET, last: NO_OFFSET, time_ms: 0 },
                 error: None,
@@ -243,7 +263,7 @@ impl Appender {
         if let Some(producer) = &*slot {
             return Ok(producer.clone());
         }
-        let made = self.config.producer(acks).create_with_context(Reports);
+        let made = self.config.producer(acks).create_with_context(Reports { watched: Watched::new("append") });
         let made: Producer = made.map_err(|error| Error::Unavailable(format!("producer: {error}")))?;
         Ok(slot.insert(Arc::new(made)).clone())
     }
@@ -256,9 +276,18 @@ impl Appender {
         let broken = slot.take_if(|producer| producer.client().fatal_error().is_some());
         drop(slot);
         if let Some(broken) = broken {
+            meters::replaced();
             tracing::warn!(error = ?broken.client().fatal_error(), "a producer broke; the next append gets a new one");
             close_apart(broken, Duration::ZERO);
         }
+    }
+
+    /// Says how much waits.
+    pub(crate) fn measure(&self) {
+        let bytes = self.config.append_bytes_max.saturating_sub(self.room.available_permits());
+        let queued =
+            self.lanes.iter().filter_map(|lane| lane.producer.read().as_ref().map(|made| made.in_flight_count()));
+        self.meters.queued(bytes, queued.map(|count| usize::try_from(count).unwrap_or_default()).sum());
     }
 
     /// Sends what is queued, as far as the time goes.

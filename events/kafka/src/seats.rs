@@ -10,6 +10,7 @@
 //! Read later it may name no generation at all (the client has lost its membership and hasn't said
 //! so), and the cluster accepts offsets of no generation from anybody.
 
+use crate::meters;
 use events::log::{Error, Generation, Result, checks};
 use events::{Stream, TopicPartition};
 use parking_lot::{Condvar, Mutex};
@@ -28,7 +29,7 @@ pub(crate) struct Seats {
 
 /// One member's seat.
 pub(crate) struct Seat {
-    group: Arc<str>,
+    pub(crate) group: Arc<str>,
     topics: BTreeSet<Arc<str>>,
     pub(crate) member: Arc<str>,
     state: Mutex<State>,
@@ -92,11 +93,13 @@ impl Seats {
     ) -> Result<Admission> {
         let seat = self.seats.lock().get(&generation.member).cloned();
         let Some(seat) = seat.filter(|seat| seat.group == generation.group) else {
+            meters::stale(&generation.group);
             return Err(Error::Fenced(format!("{} has left group {}", generation.member, generation.group)));
         };
         let mut state = seat.state.lock();
         let metadata = state.metadata.clone().filter(|_| state.number == generation.number);
         let Some(metadata) = metadata else {
+            meters::stale(&seat.group);
             return Err(Error::Fenced(format!(
                 "{} spoke for generation {} of group {}, and is past it at {}",
                 generation.member, generation.number, generation.group, state.number
@@ -128,6 +131,7 @@ impl Seat {
     pub(crate) fn open(&self, holds: &[TopicPartition], metadata: Option<ConsumerGroupMetadata>) {
         let mut state = self.state.lock();
         state.number += 1;
+        meters::held(&self.group, state.holds.len(), holds.len());
         state.holds = holds.iter().cloned().collect();
         state.metadata = metadata.map(Arc::new);
     }
@@ -137,6 +141,7 @@ impl Seat {
         let mut state = self.state.lock();
         state.number += 1;
         state.metadata = None;
+        meters::held(&self.group, state.holds.len(), 0);
         state.holds.clear();
     }
 

@@ -11,6 +11,7 @@
 
 use crate::config::Config;
 use crate::error::{is_fencing, is_refusal, report_to_tracing};
+use crate::meters::{self, Watched};
 use crate::names::Names;
 use crate::record;
 use crate::seats::Admission;
@@ -36,10 +37,22 @@ pub(crate) struct Transactions {
 }
 
 /// Reports of single records say nothing that the transaction's own outcome doesn't.
-struct Quiet;
+struct Quiet {
+    watched: Watched,
+}
+
+impl Quiet {
+    fn new() -> Self {
+        Self { watched: Watched::new("transact") }
+    }
+}
 
 impl ClientContext for Quiet {
     report_to_tracing!();
+
+    fn stats_raw(&self, statistics: &[u8]) {
+        self.watched.take(statistics);
+    }
 }
 
 impl ProducerContext<NoCustomPartitioner> for Quiet {
@@ -53,7 +66,7 @@ impl Transactions {
     pub(crate) fn open(config: &Config, names: &Names, id: &str) -> Result<Self> {
         let what = |error: KafkaError| Error::Unavailable(format!("transactor {id}: {error}"));
         let producer: ThreadedProducer<Quiet> =
-            config.transactor(&names.there(id)).create_with_context(Quiet).map_err(what)?;
+            config.transactor(&names.there(id)).create_with_context(Quiet::new()).map_err(what)?;
         let timeout = config.transaction_timeout;
         // The one before may be in the middle of a transaction, which is ended first.
         let deadline = Instant::now() + timeout * 2;
@@ -74,6 +87,17 @@ impl Transactions {
         positions: &[(TopicPartition, Offset)],
         admission: &Admission,
     ) -> Result<()> {
+        let began = Instant::now();
+        let decided = self.attempt(appends, positions, admission);
+        meters::transaction(&decided, began.elapsed());
+        if decided.is_ok() {
+            let records = appends.iter().flat_map(|append| &append.records);
+            meters::stand(records.clone().count(), records.map(record::queued_bytes).sum());
+        }
+        decided
+    }
+
+    fn attempt(&self, appends: &[Append], positions: &[(TopicPartition, Offset)], admission: &Admission) -> Result<()> {
         self.producer.begin_transaction().map_err(|error| self.broken("begin", &error))?;
         if let Err(error) = self.fill(appends, positions, admission) {
             return Err(self.abort(error));
@@ -135,11 +159,15 @@ impl Transactions {
 
     /// Asks for the commit until there is an answer, or time has run out.
     fn decide(&self) -> Result<()> {
-        let deadline = Instant::now() + self.timeout;
+        let began = Instant::now();
+        let deadline = began + self.timeout;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let error = match self.producer.commit_transaction(left.max(Duration::from_millis(100))) {
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    meters::committed(began.elapsed());
+                    return Ok(());
+                }
                 Err(error) => error,
             };
             match &error {

@@ -27,6 +27,7 @@ use events::SharedStreams;
 use events::log::Log;
 use serde::Serialize;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// What the audit reads beside the tables.
 #[derive(Debug, Clone)]
@@ -125,6 +126,8 @@ pub async fn audit(engine: &Engine, books: &Books) -> Result<Audit> {
             audit = look(&engine, &books).await?;
         }
         metrics::gauge!("killfeed_queries_audit_balanced").set(f64::from(u8::from(audit.balanced)));
+        let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        metrics::gauge!("killfeed_queries_audit_timestamp_seconds").set(at.as_secs_f64());
         for problem in &audit.problems {
             tracing::warn!(problem, "the books don't balance");
         }
