@@ -12,10 +12,10 @@ READER := $(TARGET)/reader-venv
 SECONDS ?= 300
 SEED ?= 1
 
-.PHONY: help demo test lint bench chaos real reader kafka s3
+.PHONY: help demo test lint bench chaos real deploy-check reader kafka s3
 
 help: ## This list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 
 demo: ## Start killfeed, play fifty games, print every report and the audit
 	@deploy/dev/demo
@@ -39,6 +39,9 @@ chaos: reader ## Kill the log, then the whole, for SECONDS in all, at moments th
 real: ## Send the real data in DATA twice, and check the answers
 	@test -n "$(DATA)" || { echo "error: say where the data is: make real DATA=DIR" >&2; exit 2; }
 	@DATA="$(DATA)" deploy/dev/real
+
+deploy-check: ## What is in deploy/ against schemas and linters; fetches and builds them once
+	@DEPLOY_TOOLS=$(TARGET)/deploy-tools deploy/check
 
 reader: $(READER)/ready
 

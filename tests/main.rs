@@ -22,6 +22,7 @@
 //! | `schemas` | 1, then 1.5, then `apply`; a version rewritten in place |
 //! | `streams` | a stream that a schema brings, and a player forgotten in all of them |
 //! | `readers` | tables opened by readers that aren't ours |
+//! | `deploy` | dashboards and alert rules name metrics and pages that exist |
 //! | `sabotage` | rows and records taken or doubled behind its back: the audit names each |
 //! | `tidy` | rules of style that a machine can check |
 
@@ -32,6 +33,7 @@ mod addresses;
 #[path = "../events/kafka/tests/cluster.rs"]
 mod cluster;
 mod damage;
+mod deploy;
 mod edges;
 mod expired;
 mod faults;
