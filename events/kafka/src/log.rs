@@ -134,6 +134,20 @@ pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T>
     }
 }
 
+/// The same for what writes: where nothing tells what became of it, that is in doubt. The client itself may
+/// wait without end for the answer of a broker that is gone.
+async fn decided<T: Send + 'static>(
+    what: &str,
+    limit: Duration,
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    match tokio::time::timeout(limit, tokio::task::spawn_blocking(work)).await {
+        Ok(Ok(done)) => done,
+        Ok(Err(error)) => Err(Error::InDoubt(format!("{what} ended early: {error}"))),
+        Err(_) => Err(Error::InDoubt(format!("{what} has not ended in {limit:?}, and may never"))),
+    }
+}
+
 /// Clients on their way out: closing one talks to the cluster, and blocks.
 #[derive(Default)]
 struct Closing {
@@ -280,6 +294,8 @@ impl Log for KafkaLog {
             shared: self.shared.clone(),
             id: id.into(),
             transactions: Some(Arc::new(opened)),
+            // By half of it the cluster has aborted what is open.
+            commit_limit: self.shared.config.transaction_timeout * 2,
             is_spent: false,
         }))
     }
@@ -372,6 +388,8 @@ struct KafkaTransactor {
     id: Arc<str>,
     /// `None` only while it is dropped.
     transactions: Option<Arc<Transactions>>,
+    /// From the begin of a commit to its outcome at most.
+    commit_limit: Duration,
     is_spent: bool,
 }
 
@@ -393,7 +411,11 @@ impl Transactor for KafkaTransactor {
         }
         // A caller that stops waiting leaves the commit to its fate, and may not use the id again.
         self.is_spent = true;
-        let outcome = blocking(move || transactions.commit(&step.appends, &step.positions, &admission)).await;
+        let (what, admission) = (format!("transactor {}: commit", self.id), Arc::new(admission));
+        let admitted = admission.clone();
+        let work = move || transactions.commit(&step.appends, &step.positions, &admitted);
+        let outcome = decided(&what, self.commit_limit, work).await;
+        admission.let_go();
         self.is_spent = matches!(outcome, Err(Error::InDoubt(_) | Error::Fenced(_)));
         outcome
     }
@@ -404,5 +426,24 @@ impl Drop for KafkaTransactor {
         if let Some(transactions) = self.transactions.take() {
             self.shared.closing.close(transactions);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_commit_that_never_ends_or_panics_is_in_doubt() {
+        let (let_go, held) = std::sync::mpsc::channel::<()>();
+        let hangs = decided("commit", Duration::from_millis(20), move || {
+            let _ = held.recv();
+            Ok(())
+        });
+        assert!(matches!(hangs.await, Err(Error::InDoubt(said)) if said.contains("may never")));
+        drop(let_go);
+        let panics = decided("commit", Duration::from_secs(9), || -> Result<()> { panic!("as planned") });
+        assert!(matches!(panics.await, Err(Error::InDoubt(said)) if said.contains("ended early")));
+        assert!(matches!(decided("commit", Duration::from_secs(9), || Ok(1)).await, Ok(1)));
     }
 }

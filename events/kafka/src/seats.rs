@@ -17,7 +17,7 @@ use parking_lot::{Condvar, Mutex};
 use rdkafka::consumer::ConsumerGroupMetadata;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// The seats of all members of this process.
@@ -51,6 +51,8 @@ pub(crate) struct Admission {
     seat: Arc<Seat>,
     number: i64,
     pub(crate) metadata: Arc<ConsumerGroupMetadata>,
+    /// Whether it counts as under way.
+    is_counted: AtomicBool,
 }
 
 impl Seats {
@@ -112,7 +114,7 @@ impl Seats {
         }
         state.under_way += 1;
         drop(state);
-        Ok(Admission { seat, number: generation.number, metadata })
+        Ok(Admission { seat, number: generation.number, metadata, is_counted: AtomicBool::new(true) })
     }
 }
 
@@ -163,14 +165,22 @@ impl Admission {
     pub(crate) fn is_over(&self) -> bool {
         self.seat.state.lock().number != self.number
     }
-}
 
-impl Drop for Admission {
-    fn drop(&mut self) {
+    /// Nobody waits for its fate any longer: it is so old that the cluster has ended its transaction.
+    pub(crate) fn let_go(&self) {
+        if !self.is_counted.swap(false, Ordering::Relaxed) {
+            return;
+        }
         let mut state = self.seat.state.lock();
         state.under_way = state.under_way.saturating_sub(1);
         if state.under_way == 0 {
             self.seat.settled.notify_all();
         }
+    }
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        self.let_go();
     }
 }
