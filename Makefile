@@ -12,7 +12,7 @@ READER := $(TARGET)/reader-venv
 SECONDS ?= 300
 SEED ?= 1
 
-.PHONY: help demo test lint bench chaos real deploy-check reader kafka s3
+.PHONY: help demo test lint bench chaos real deploy-check reader kafka s3 toxiproxy
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -20,7 +20,7 @@ help: ## This list
 demo: ## Start killfeed, play fifty games, print every report and the audit
 	@deploy/dev/demo
 
-test: reader kafka s3 ## All tests; the ten slowest parts at the end
+test: reader kafka s3 toxiproxy ## All tests; the ten slowest parts at the end
 	@$(CARGO) test --workspace 2>&1 | deploy/dev/slowest
 
 lint: ## Format, clippy without a warning; the checks of tests/tidy.rs run with the tests
@@ -31,10 +31,14 @@ bench: ## Each stage against its limit, in release
 	@$(CARGO) build --release --package killfeed --package benches --bins
 	@$(TARGET)/release/benches
 
-chaos: reader ## Kill the log, then the whole, for SECONDS in all, at moments that SEED chooses; at least 50 times
-	@export KILLFEED_CHAOS_SECONDS=$$(($(SECONDS) / 2)) KILLFEED_CHAOS_SEED=$(SEED); \
-	$(CARGO) test --package events --test log crash:: -- --nocapture --test-threads 1; \
-	$(CARGO) test --test pipeline kills:: -- --nocapture --test-threads 1
+# A tenth of the time each for the embedded log and for `killfeed up`, the rest for the fleet. Everything is
+# named together with a test, so that it shares its dependencies with `make test`.
+chaos: reader kafka s3 toxiproxy ## Break one thing after another for SECONDS in all, as SEED chooses; count what came of it
+	@$(CARGO) build --workspace --bin killfeed --bin chaos --test pipeline --test log
+	@export KILLFEED_CHAOS_SECONDS=$$(($(SECONDS) / 10)) KILLFEED_CHAOS_SEED=$(SEED); \
+	$(CARGO) test --workspace --test log crash:: -- --nocapture --test-threads 1; \
+	$(CARGO) test --workspace --test pipeline kills:: -- --nocapture --test-threads 1
+	@$(TARGET)/debug/chaos --seconds $$(($(SECONDS) * 8 / 10)) --seed $(SEED)
 
 real: ## Send the real data in DATA twice, and check the answers
 	@test -n "$(DATA)" || { echo "error: say where the data is: make real DATA=DIR" >&2; exit 2; }
@@ -52,6 +56,10 @@ kafka:
 # The store that speaks S3; built once, which takes minutes, and kept there too.
 s3:
 	@S3_HOME=$(TARGET)/s3 deploy/dev/s3/fetch >/dev/null
+
+# Stands between processes where a test cuts them off from each other.
+toxiproxy:
+	@TOXIPROXY_HOME=$(TARGET)/toxiproxy deploy/dev/toxiproxy/fetch >/dev/null
 
 # A reader of Delta tables that isn't ours. `ready` is made last, so that a broken download is tried again.
 $(READER)/ready: tests/readers/requirements.txt

@@ -1,9 +1,9 @@
 //! Records that Kafka deleted before anybody had read them: the role stops, an operator gives them up, and
 //! the books say so.
 
-use crate::cluster::Cluster;
 use crate::kafka::{self, TURN};
 use crate::support::{Home, KILLFEED, Server, event, text};
+use chaos::Cluster;
 use rdkafka::ClientConfig;
 use rdkafka::TopicPartitionList;
 use rdkafka::admin::{AdminClient, AdminOptions};

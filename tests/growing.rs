@@ -1,8 +1,8 @@
 //! A stream gets more partitions while events come, again and again, and while roles die.
 
-use crate::cluster::Cluster;
 use crate::kafka::{self, TURN};
 use crate::support::{Home, KILLFEED, Server, event, text};
+use chaos::Cluster;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;

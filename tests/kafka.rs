@@ -1,7 +1,7 @@
 //! The same pipeline on Apache Kafka: from HTTP to tables, each event once, whatever dies.
 
-use crate::cluster::Cluster;
 use crate::support::{Home, KILLFEED, Server, event};
+use chaos::Cluster;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::process::Command;

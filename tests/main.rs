@@ -7,10 +7,11 @@
 //! | `truth` | generated games: reports, tables and audit equal what the generator says |
 //! | `damage` | a log that lost what the tables hold |
 //! | `kills` | SIGKILL at random moments under load: acknowledged is in its table, once |
-//! | `kafka` | the same on Apache Kafka (`cluster` starts one): roles as processes, kills, an outage |
+//! | `kafka` | the same on Apache Kafka: roles as processes, kills, an outage |
 //! | `growing` | a stream gets more partitions under load, and what no longer fits is refused |
 //! | `expired` | records that Kafka deleted unread: found, given up by command, counted |
-//! | `s3` | the same with tables on S3 (`minio` starts a server): kills, outages, readers that aren't ours |
+//! | `s3` | the same with tables on S3: kills, outages, readers that aren't ours |
+//! | `fleet` | three nodes of Kafka, a store, two of each role: outages, and faults by a seed |
 //! | `stops` | SIGTERM under load, and a second one; port, directory and lock that are somebody else's |
 //! | `access` | keys and scopes, personal fields, a player forgotten |
 //! | `addresses` | whose word counts for a client's address, as the geo columns show |
@@ -30,20 +31,17 @@
 
 mod access;
 mod addresses;
-#[path = "../events/kafka/tests/cluster.rs"]
-mod cluster;
 mod damage;
 mod deploy;
 mod edges;
 mod expired;
 mod faults;
+mod fleet;
 mod growing;
 mod kafka;
 mod kills;
 mod limits;
 mod metrics;
-#[path = "../tables/tests/minio.rs"]
-mod minio;
 mod modes;
 mod readers;
 mod s3;
@@ -55,6 +53,3 @@ mod streams;
 mod support;
 mod tidy;
 mod truth;
-
-/// Where the scripts' folder begins.
-const ROOT: &str = env!("CARGO_MANIFEST_DIR");

@@ -1,8 +1,8 @@
 //! The same pipeline with its tables on S3: from HTTP to a bucket, each event once, whatever dies.
 
-use crate::minio::{BUCKET, Minio, environment};
 use crate::readers::python;
 use crate::support::{Home, KILLFEED, PATIENCE, Server, event, repository, text};
+use chaos::minio::{BUCKET, Minio, environment};
 use serde_json::{Value, json};
 use std::process::Command;
 use std::time::{Duration, Instant};

@@ -1,7 +1,8 @@
 //! Keys from a shared file, and from the metadata service of the machine, on which MinIO must agree.
 
 use crate::proxy::{Fate, proxy};
-use crate::{access, location, minio, shared};
+use crate::{access, location, shared};
+use chaos::minio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tables::{Access, Purpose, Store};

@@ -1,9 +1,9 @@
 //! Answers that get lost on the way: a commit that stands is known to stand, and stands once.
 
-use crate::minio::{Minio, environment};
 use crate::proxy::{Fate, proxy};
 use crate::{at, location, shared};
 use arrow::datatypes::{DataType, Field, Schema};
+use chaos::minio::{Minio, environment};
 use deltalake::kernel::{Action, Transaction};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -7,18 +7,14 @@
 
 mod credentials;
 mod lost;
-mod minio;
 mod proxy;
 mod refused;
 mod suite;
 
-use crate::minio::Minio;
+use chaos::minio::Minio;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError, Weak};
 use tables::{Access, Store};
-
-/// Where the scripts' folder begins.
-const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
 /// One server for all tests that don't harm it; it ends with the last of them.
 fn shared() -> std::sync::Arc<Minio> {
@@ -35,7 +31,7 @@ fn shared() -> std::sync::Arc<Minio> {
 /// A place in the bucket that no other test has.
 fn location() -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
-    format!("s3://{}/tests/{}", minio::BUCKET, COUNT.fetch_add(1, Ordering::Relaxed))
+    format!("s3://{}/tests/{}", chaos::minio::BUCKET, COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
 /// Settings by name, on top of nothing.
@@ -45,5 +41,5 @@ fn access(pairs: &[(&str, &str)]) -> Access {
 
 /// A store at an endpoint, with MinIO's own credentials.
 fn at(endpoint: &str, location: &str) -> Store {
-    Store::open_with(location, &Access::default().with(minio::environment(endpoint))).unwrap()
+    Store::open_with(location, &Access::default().with(chaos::minio::environment(endpoint))).unwrap()
 }

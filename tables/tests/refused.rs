@@ -1,7 +1,8 @@
 //! What is wrong with a store is told at the start, in one line that says what to do.
 
 use crate::proxy::{Fate, OK, proxy};
-use crate::{access, at, location, minio, shared};
+use crate::{access, at, location, shared};
+use chaos::minio;
 use tables::{Error, Purpose, Store};
 
 async fn refused(store: &Store, purpose: Purpose) -> String {

@@ -1,7 +1,7 @@
 //! The same laws as every log.
 
-use crate::cluster::Cluster;
 use crate::shared;
+use chaos::Cluster;
 use events::ManualClock;
 use events::log::{Log, conformance};
 use futures::FutureExt as _;

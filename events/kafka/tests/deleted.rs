@@ -1,7 +1,7 @@
 //! Records that Kafka deleted below a position: an error that stops, never a jump.
 
-use crate::cluster::Cluster;
 use crate::{config, put, raw, shared, spec, stream};
+use chaos::Cluster;
 use events::log::{Error, Log, Member, Poll, ReadLimit};
 use kafka_log::{Config, KafkaLog};
 use rdkafka::ClientConfig;

@@ -1,8 +1,8 @@
 //! Processors that die or freeze in the middle of a transaction.
 
-use crate::cluster::Cluster;
 use crate::copier::{assert_copied, copy, fill};
 use crate::{say, shared, spec};
+use chaos::Cluster;
 use events::log::Log as _;
 use kafka_log::{Config, KafkaLog};
 use rustix::process::{Pid, Signal, kill_process};

@@ -4,7 +4,6 @@
 //! these tests fail and say so.
 #![expect(clippy::unwrap_used, reason = "a failed test is a panic")]
 
-mod cluster;
 mod conformance;
 mod copier;
 mod deleted;
@@ -13,7 +12,7 @@ mod killed;
 mod outages;
 mod topics;
 
-use crate::cluster::Cluster;
+use chaos::Cluster;
 use events::log::{Append, Durability, Log, NewRecord, Offset, ReadLimit, Record, StreamSpec};
 use events::{Stream, TopicPartition};
 use kafka_log::{Config, KafkaLog};
@@ -21,9 +20,6 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
-
-/// Where the scripts' folder begins.
-const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
 /// Held by tests on the shared node together, by a test with nodes of its own alone: one cluster at work
 /// at a time is what a small machine has room for.

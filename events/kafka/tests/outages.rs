@@ -187,7 +187,7 @@ async fn three_nodes_keep_the_laws_and_one_of_them_may_die() {
     let (written, ()) = writing(&log, async |told| {
         all_go_on(told, START).await;
         cluster.kill(2);
-        // The others take a silent node for dead after nine seconds, and choose new leaders.
+        // The others take a silent node for dead after some seconds, and choose new leaders.
         all_go_on(told, FAIL_OVER).await;
     })
     .await;

@@ -1,7 +1,7 @@
 //! Topics and their settings: how long records are kept, and what is refused.
 
-use crate::cluster::Cluster;
 use crate::{config, put, raw, shared, spec, stream};
+use chaos::Cluster;
 use events::log::{Error, Log as _, StreamSpec};
 use kafka_log::{Change, Config, KafkaLog};
 use rdkafka::ClientConfig;
