@@ -15,7 +15,7 @@ pub(crate) async fn copy(log: KafkaLog, name: String, stop: &AtomicBool, tell: i
         match membership(&log, &name, stop, &tell).await {
             Ok(()) => {}
             Err(error @ Error::Fenced(_)) => tell(&format!("is out: {error}")),
-            Err(error) if error.is_retryable() => tell(&format!("again: {error}")),
+            Err(error) if error.is_retryable() => tell(&format!("is out, and joins again: {error}")),
             Err(error) => panic!("a copier met {error}"),
         }
     }

@@ -13,6 +13,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 const PARTITIONS: i32 = 2;
+/// A copier that nobody ended by then ends itself.
+const LIFETIME: Duration = Duration::from_secs(180);
 
 /// A cluster's config with the shortest session that brokers allow.
 fn config(cluster: &Cluster) -> Config {
@@ -63,6 +65,11 @@ fn child() {
         session_timeout: Duration::from_secs(6),
         ..Config::new(setting("COPIER_BROKERS"))
     };
+    // Whoever waits for a word of it that never comes finds its end instead.
+    std::thread::spawn(|| {
+        std::thread::sleep(LIFETIME);
+        std::process::exit(1);
+    });
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let log = KafkaLog::new(config).unwrap();
     runtime.block_on(copy(log, setting("COPIER_NAME"), &AtomicBool::new(false), say));
@@ -113,7 +120,7 @@ async fn frozen_and_replaced_it_wakes_up_out_of_its_group() {
     fill(&log, PARTITIONS, "meanwhile", 500).await;
     assert_copied(&log, PARTITIONS).await;
     zombie.signal(Signal::CONT);
-    // Fenced if it froze in the middle of a step, revoked if between two.
+    // Fenced or in doubt if it froze in the middle of a step, revoked if between two.
     zombie.said("is out", 1);
     fill(&log, PARTITIONS, "second", 500).await;
     assert_copied(&log, PARTITIONS).await;
