@@ -3,7 +3,7 @@
 use super::{Bench, event, offsets, rows, spec, stream};
 use crate::recover::{self, Position};
 use crate::route::Kind;
-use crate::{Config, FlushSignal, run};
+use crate::{Config, FlushSignal, check_log, run};
 use arrow::array::AsArray;
 use events::Stream;
 use events::ledger::{Count, Entry};
@@ -31,6 +31,25 @@ async fn overlapping_flushes_of_two_sinks_never_double_a_row() {
     a.unwrap();
     b.unwrap();
     assert_eq!(offsets(&store, "game_kill").await, (0..40).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_others_deliver_from_meanwhile_is_not_behind() {
+    let (log, store) = (MemoryLog::new(Arc::new(events::SystemClock)), Store::open("memory:///lake").unwrap());
+    let info = log.create_stream(&spec(1)).await.unwrap();
+    let (delivered_from, into, incarnation) = (log.clone(), Bench::new(&store), info.incarnation.clone());
+    let delivering = tokio::spawn(async move {
+        for offset in 0..100 {
+            let to = TopicPartition::new(stream().clean(), 0);
+            let records = vec![NewRecord { payload: Some("x".into()), ..NewRecord::default() }];
+            delivered_from.append(vec![Append { to, records }], Durability::All).await.remove(0).unwrap();
+            into.flush_of(&stream(), &incarnation, offset, offset + 1, kills(offset..offset + 1)).await.unwrap();
+        }
+    });
+    while !delivering.is_finished() {
+        check_log(&log, &store, &info).await.unwrap();
+    }
+    delivering.await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
