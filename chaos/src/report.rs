@@ -69,6 +69,8 @@ pub struct Report {
     pub rolling: Option<RollingReport>,
     /// The random part.
     pub random: Option<RandomReport>,
+    /// Why it ended before its time: something could not be broken, mended or asked.
+    pub broken_off: Option<String>,
     /// Processes that ended by themselves, when and why; they were started again.
     pub deaths: Vec<String>,
     /// Counters that tell of several writers on one table, over all processes and their lives.
@@ -105,7 +107,9 @@ impl Report {
         let verdicts = self.outages.iter().map(|outage| (outage.name, &outage.verdict));
         let verdicts = verdicts.chain(self.rolling.iter().map(|rolling| ("rolling restart", &rolling.verdict)));
         let verdicts = verdicts.chain(self.random.iter().map(|random| ("random faults", &random.verdict)));
-        verdicts.flat_map(|(of, verdict)| verdict.wrongs.iter().map(move |wrong| format!("{of}: {wrong}"))).collect()
+        let wrongs =
+            verdicts.flat_map(|(of, verdict)| verdict.wrongs.iter().map(move |wrong| format!("{of}: {wrong}")));
+        wrongs.chain(self.broken_off.clone()).collect()
     }
 
     /// The figures, for people.

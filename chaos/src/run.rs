@@ -45,7 +45,7 @@ pub struct Options {
 /// line.
 ///
 /// # Errors
-/// Something could not be started, broken or asked. What is wrong with killfeed stands in the report.
+/// Not everything could be started. What is wrong from then on stands in the report.
 pub async fn run(options: &Options, say: &(dyn Fn(&str) + Sync)) -> anyhow::Result<Report> {
     let began = Instant::now();
     let tell = |line: &str| say(&format!("{}  {line}", clock(began.elapsed())));
@@ -57,10 +57,11 @@ pub async fn run(options: &Options, say: &(dyn Fn(&str) + Sync)) -> anyhow::Resu
     world.watch.ask(&world.roles).await;
     report.deaths = world.deaths();
     report.counters = COUNTERS.iter().map(|name| ((*name).to_owned(), world.watch.counter(name))).collect();
-    if ended.is_err() || !report.wrongs().is_empty() {
+    // What was found until then is worth more than a bare error.
+    report.broken_off = ended.err().map(|error| format!("{error:#}"));
+    if !report.wrongs().is_empty() {
         tell(&format!("what processes said is kept in {}", world.keep_logs()?.display()));
     }
-    ended?;
     Ok(report)
 }
 
