@@ -39,6 +39,7 @@ chaos: reader kafka s3 toxiproxy ## Break one thing after another for SECONDS in
 	$(CARGO) test --workspace --test log crash:: -- --nocapture --test-threads 1; \
 	$(CARGO) test --workspace --test pipeline kills:: -- --nocapture --test-threads 1
 	@$(TARGET)/debug/chaos --seconds $$(($(SECONDS) * 8 / 10)) --seed $(SEED)
+	@$(TARGET)/debug/killfeed simulate --seed $(SEED)000 --for $$(($(SECONDS) / 10 + 1))s
 
 real: ## Send the real data in DATA twice, and check the answers
 	@test -n "$(DATA)" || { echo "error: say where the data is: make real DATA=DIR" >&2; exit 2; }

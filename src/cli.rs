@@ -69,6 +69,9 @@ pub(crate) enum Command {
     },
     /// Make plausible games, and say what the reports must answer about them.
     Generate(Generate),
+    /// Run processors and sinks in a simulated world, in which a seed decides what goes wrong and when, and
+    /// look whether the laws hold. Exit code 1 if one is broken: seed, step and history say how.
+    Simulate(Simulate),
     /// API keys.
     #[command(subcommand)]
     Key(Key),
@@ -260,6 +263,34 @@ pub(crate) enum Key {
         #[arg(long, value_name = "N", requires = "rate")]
         burst: Option<std::num::NonZeroU32>,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Simulate {
+    /// The first seed. The same seed and steps are the same history.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Seeds to run [default: 1000, or as many as --for allows].
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) seeds: Option<u64>,
+    /// Things that happen in each run before it is healed and drained.
+    #[arg(long, value_name = "M", default_value_t = 120, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) steps: u32,
+    /// Stop after this time.
+    #[arg(long, value_name = "TIME", value_parser = crate::options::parse_time)]
+    pub(crate) r#for: Option<std::time::Duration>,
+    /// Runs at once; each is one thread. As many as there are cores if not given.
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<usize>,
+    /// Lines of history that a broken law is printed with.
+    #[arg(long, value_name = "N", default_value_t = 160)]
+    pub(crate) history: usize,
+    /// Leave the audit at the end of each run out, which plans queries.
+    #[arg(long)]
+    pub(crate) no_audit: bool,
+    /// The summary as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -6,6 +6,7 @@
 //! | `options` | what a server can be told; `config` reads the same from a file |
 //! | `server` | `up` and the roles: how the parts start, answer and stop |
 //! | `client` | the commands that talk to a server over HTTP |
+//! | `simulate` | the laws under a seed, in a simulated world |
 
 mod cli;
 mod client;
@@ -13,6 +14,7 @@ mod config;
 mod exit;
 mod options;
 mod server;
+mod simulate;
 
 use crate::cli::{Cli, Command, Key, Topics};
 use crate::exit::Failure;
@@ -61,6 +63,7 @@ fn run() -> Result<(), Failure> {
             };
         }
         Command::Key(key) => return new_key(key),
+        Command::Simulate(options) => return simulate::run(&options),
         other => return client::run(other),
     };
     let (_, matches, keys) = with_config_file(&matches)?;

@@ -79,6 +79,7 @@ async fn look_after(databases: Databases, registry: SharedRegistry, config: Arc<
     let mut seen = registry.current();
     loop {
         tokio::select! {
+            biased;
             () = shutdown.cancelled() => return,
             () = tokio::time::sleep(config.geoip_check_interval) => {}
         }

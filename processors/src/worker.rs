@@ -157,9 +157,25 @@ impl Worker {
             };
             match ended {
                 Ok(()) => backoff.reset(),
+                Err(Error::Log(events::log::Error::Fenced(_))) if self.moves_on(m).await => {}
                 Err(Error::Log(error)) if is_worth_retrying(&error) => return Ok(End::Rejoin(error)),
                 Err(error) => return Err(error),
             }
+        }
+    }
+
+    /// After a step was fenced: whether that was because the group has moved on, and this member is told
+    /// so now. Then it stays: to leave and join anew would move the group on again, and fence the others in
+    /// the middle of their take-over, who would do the same.
+    async fn moves_on(&self, m: &mut Membership) -> bool {
+        let Ok(Poll::Revoked(_)) = m.member.poll(self.config.step_max, Duration::ZERO).await else { return false };
+        m.owned.clear();
+        match self.log.transactor(&self.name).await {
+            Ok(transactor) => {
+                m.transactor = transactor;
+                true
+            }
+            Err(_) => false,
         }
     }
 
@@ -423,6 +439,7 @@ impl Backoff {
         tracing::warn!(what, %error, pause = ?self.next, "processor tries again");
         metrics::counter!("killfeed_process_retries_total", "what" => what.to_owned()).increment(1);
         tokio::select! {
+            biased;
             () = shutdown.cancelled() => {}
             () = tokio::time::sleep(self.next) => {}
         }

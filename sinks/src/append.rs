@@ -18,9 +18,10 @@ use events::dead::Reason;
 use events::limits;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tables::files::{self, Encoded};
 use tables::{Definition, Head, Outcome};
+use tokio::time::Instant;
 
 /// What goes to one table.
 #[derive(Debug, Clone)]

@@ -5,7 +5,7 @@
 use crate::Error;
 use events::log::{Log, StreamInfo};
 use events::streams::TopicPartition;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use tables::Store;
 
 /// Compares the transactions of every table with the ends of the stream's topics. To be called before
@@ -24,7 +24,7 @@ pub async fn check_log(log: &dyn Log, store: &Store, info: &StreamInfo) -> Resul
     let ids: Vec<(TopicPartition, String)> =
         of_stream.map(|of| (of.clone(), tables::app_id(&info.incarnation, &of.topic, of.partition))).collect();
     // What each partition's furthest table holds.
-    let mut furthest: HashMap<&TopicPartition, (i64, String)> = HashMap::new();
+    let mut furthest: BTreeMap<&TopicPartition, (i64, String)> = BTreeMap::new();
     for table in store.table_names().await? {
         let Some(head) = store.head(&table).await? else { continue };
         for (of, app_id) in &ids {

@@ -13,8 +13,9 @@ use futures::stream::{StreamExt, TryStreamExt};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tables::{Head, Store};
+use tokio::time::Instant;
 
 /// Everything that a flush stands on.
 #[derive(Debug)]

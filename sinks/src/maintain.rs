@@ -85,8 +85,9 @@ pub async fn maintain(
                 held = Some(grant);
                 let round = maintain_once(&config, &log, &store, &clock);
                 let done = tokio::select! {
-                    done = round => done,
+                    biased;
                     () = shutdown.cancelled() => break,
+                    done = round => done,
                 };
                 if let Err(error) = done {
                     metrics::counter!("killfeed_maintenance_failures_total").increment(1);
@@ -97,8 +98,9 @@ pub async fn maintain(
             Err(error) => tracing::warn!(%error, "the lease of maintenance can't be had"),
         }
         tokio::select! {
-            () = tokio::time::sleep(config.every) => {}
+            biased;
             () = shutdown.cancelled() => {}
+            () = tokio::time::sleep(config.every) => {}
         }
     }
     if let Some(grant) = held

@@ -13,9 +13,10 @@ use events::{Clock, Lag};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tables::{Head, Store};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// How long a poll waits: the delay at which a request or a finished flush is seen.
@@ -63,6 +64,7 @@ pub async fn run(
         }
         let trouble = error.to_string();
         tokio::select! {
+            biased;
             () = shutdown.cancelled() => return Ok(()),
             () = crate::flush::backoff(&worker.config, &mut tries, &trouble) => {}
         }
@@ -273,6 +275,11 @@ impl Session<'_> {
         let Some(flying) = self.flying.take() else { return Ok(()) };
         flying.abort();
         let _ = flying.await;
+        self.begin_again().await
+    }
+
+    /// Reads what is assigned again from where the group's positions stand.
+    async fn begin_again(&mut self) -> Result<(), Error> {
         self.flying_bytes = 0;
         self.slot = Arc::default();
         self.since = None;
@@ -300,7 +307,16 @@ impl Session<'_> {
     /// Takes note of a flush that has ended.
     async fn land(&mut self) -> Result<(), Error> {
         let Some(flying) = self.flying.take_if(|flying| flying.is_finished()) else { return Ok(()) };
-        flying.await??;
+        match flying.await? {
+            // The group has moved on, and the next poll says so. To leave and join anew would move it on
+            // again, and fence the others in the middle of their flushes.
+            Err(error) if error.is_fenced() => {
+                metrics::counter!("killfeed_sink_fenced_total").increment(1);
+                tracing::debug!(%error, "fenced; reading again from where the group stands");
+                return self.begin_again().await;
+            }
+            ended => ended?,
+        }
         self.flying_bytes = 0;
         self.gathered.values_mut().for_each(Gathered::settle);
         self.measured = None;
@@ -431,7 +447,7 @@ impl Session<'_> {
 
     /// Brings what was read to the tables, as far as the time for it goes.
     async fn drain(&mut self) -> Result<(), Error> {
-        let deadline = tokio::time::Instant::now() + self.worker.config.drain;
+        let deadline = Instant::now() + self.worker.config.drain;
         for _ in 0..2 {
             if let Some(mut flying) = self.flying.take() {
                 match tokio::time::timeout_at(deadline, &mut flying).await {

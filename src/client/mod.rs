@@ -51,6 +51,7 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         | Command::Query(_)
         | Command::Config(_)
         | Command::Topics(_)
+        | Command::Simulate(_)
         | Command::Key(_) => Err(Failure::usage("no client command")),
     }
 }

@@ -68,10 +68,7 @@ impl Store {
             Ok(()) | Err(TransactionError::VersionAlreadyExists(_)) => {}
             Err(error) => return Err(deltalake::DeltaTableError::from(error).into()),
         }
-        let head = self.head(name).await?.ok_or_else(|| Error::Corrupt {
-            table: name.to_owned(),
-            detail: "was just made and can't be found".into(),
-        })?;
+        let head = self.head(name).await?.ok_or_else(|| Error::NotListed(name.to_owned()))?;
         if head.is_own() {
             self.claim(name);
         }

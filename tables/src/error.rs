@@ -14,6 +14,9 @@ pub enum Error {
         /// The limit, in seconds.
         limit_s: u64,
     },
+    /// A table that was just made is not in the store's listing yet.
+    #[error("table {0} was just made, and the store doesn't list it yet")]
+    NotListed(String),
     /// Deltalake failed to read or write a table.
     #[error("delta table: {}", brief(.0))]
     Delta(#[from] deltalake::DeltaTableError),
@@ -54,7 +57,7 @@ impl Error {
     /// request itself is wrong.
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Store(_) | Self::TimedOut { .. } => true,
+            Self::Store(_) | Self::TimedOut { .. } | Self::NotListed(_) => true,
             Self::Delta(error) => !matches!(
                 error,
                 deltalake::DeltaTableError::InvalidTableLocation(_) | deltalake::DeltaTableError::SchemaMismatch { .. }

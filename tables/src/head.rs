@@ -30,7 +30,8 @@ use object_store::DynObjectStore;
 use serde_json::json;
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 /// How long one put of a commit may take. Far below the log's retention, so that a head never

@@ -187,6 +187,24 @@ impl Coordinator {
         }
     }
 
+    /// Puts the members of this name out of their groups: what they hold is fenced from now on.
+    pub(crate) fn evict(&self, instance: &str) {
+        let is_it = |member: &MemberState| member.name.rsplit_once('#').is_some_and(|(name, _)| name == instance);
+        for group in self.state.lock().groups.values_mut() {
+            let before = group.members.len();
+            group.members.retain(|_, member| {
+                let stays = !is_it(member);
+                if !stays {
+                    member.wake.notify_one();
+                }
+                stays
+            });
+            if group.members.len() < before {
+                group.reassign();
+            }
+        }
+    }
+
     /// Puts everybody out of every group: what they hold is fenced from now on.
     pub(crate) fn evict_all(&self) {
         for group in self.state.lock().groups.values_mut() {

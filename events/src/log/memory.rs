@@ -99,6 +99,17 @@ impl MemoryLog {
         self.shared.crash(&mut self.shared.state.lock());
     }
 
+    /// From now on things go wrong as these say, drawn from the same seed as before.
+    pub fn set_faults(&self, faults: Faults) {
+        self.shared.state.lock().dice.set_faults(faults);
+    }
+
+    /// Puts the members that joined under this name out of their groups, as a time-out of their session
+    /// does: they may still speak, and are fenced.
+    pub fn evict(&self, instance: &str) {
+        self.shared.groups.evict(instance);
+    }
+
     /// Starts a new generation of a group, as if a member had come and gone.
     pub fn upset_group(&self, group: &str) {
         self.shared.groups.upset(group);

@@ -56,6 +56,10 @@ impl Dice {
         Self { faults, rng: ChaCha8Rng::seed_from_u64(seed) }
     }
 
+    pub(super) fn set_faults(&mut self, faults: Faults) {
+        self.faults = faults;
+    }
+
     fn strikes(&mut self, rate: f64) -> bool {
         rate > 0.0 && self.rng.random_bool(rate.min(1.0))
     }

@@ -1,0 +1,55 @@
+//! The simulation, run: a few hundred seeds in which all laws hold, and a few dozen of them twice.
+
+mod bugs;
+
+use simulation::{Config, Outcome, Tally, run};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+const STEPS: u32 = 120;
+
+/// Runs the seeds on two threads: each has a world of its own.
+fn each(seeds: std::ops::Range<u64>, look: impl Fn(Config) + Sync) {
+    let next = AtomicU64::new(seeds.start);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::SeqCst);
+                    if seed >= seeds.end {
+                        return;
+                    }
+                    look(Config { seed, steps: STEPS, audit: seed.is_multiple_of(8), history: 200 });
+                }
+            });
+        }
+    });
+}
+
+fn holds(outcome: &Outcome) {
+    assert!(outcome.broken.is_none(), "{outcome}");
+}
+
+#[test]
+fn all_laws_hold_for_hundreds_of_seeds() {
+    let total = std::sync::Mutex::new(Tally::default());
+    each(0..300, |config| {
+        let outcome = run(config);
+        holds(&outcome);
+        total.lock().unwrap().add(&outcome.tally);
+    });
+    let total = *total.lock().unwrap();
+    println!("{total:?}");
+    assert!(total.records > 10_000 && total.rows > 5_000, "hardly anything came in: {total:?}");
+    assert!(total.kills > 500 && total.zombies > 100 && total.faults > 2_000, "hardly anything went wrong: {total:?}");
+}
+
+#[test]
+fn the_same_seed_is_the_same_history() {
+    each(1_000..1_040, |config| {
+        let config = Config { history: usize::MAX, ..config };
+        let (one, other) = (run(config), run(config));
+        let apart = one.history.iter().zip(&other.history).find(|(one, other)| one != other);
+        assert_eq!(one.digest, other.digest, "seed {}: {apart:?}", config.seed);
+        assert_eq!(one.tally, other.tally, "seed {}", config.seed);
+    });
+}
