@@ -95,6 +95,7 @@ fn read_option(command: &Command, matches: &ArgMatches, key: &str, value: &Value
             _ if flag => return Err("must be true or false".into()),
             Value::String(text) => text.clone(),
             Value::Integer(number) => number.to_string(),
+            Value::Float(number) => number.to_string(),
             other => return Err(format!("must be a string or a number, not a {}", other.type_str())),
         };
         let argument = OsString::from(format!("--{key}={text}"));
@@ -244,12 +245,13 @@ mod tests {
 
     #[test]
     fn the_file_gives_what_no_flag_gives() {
-        let file = "listen = '127.0.0.1:1'\npartitions = 3\nno-discovery = true\ngeoip = ['a', 'b']\n";
+        let file = "listen = '127.0.0.1:1'\npartitions = 3\nno-discovery = true\ngeoip = ['a', 'b']\notlp-sample-ratio = 0.5\n";
         let options = parse(file, &["--listen", "127.0.0.1:2"]).unwrap();
         assert_eq!(options.listen.port(), 2);
         assert_eq!(options.partitions, 3);
         assert!(options.no_discovery);
         assert_eq!(options.geoip.len(), 2);
+        assert!((options.otlp_sample_ratio - 0.5).abs() < 1e-9);
         assert_eq!(options.flush_interval, std::time::Duration::from_secs(5));
     }
 

@@ -148,6 +148,16 @@ pub(crate) struct Options {
     #[arg(long, value_name = "TIME", default_value = "25s", env = "KILLFEED_DRAIN_TIMEOUT", value_parser = parse_time)]
     pub(crate) drain_timeout: Duration,
 
+    /// A collector of traces, by OTLP over HTTP: they go to URL/v1/traces. Without it, and without
+    /// OpenTelemetry's own OTEL_EXPORTER_OTLP_ENDPOINT, nothing is traced, at no cost.
+    #[arg(long, value_name = "URL", env = "KILLFEED_OTLP_ENDPOINT", value_parser = parse_url)]
+    pub(crate) otlp_endpoint: Option<String>,
+
+    /// The share of traces that are taken, of those that begin here; of one that a client began, the client
+    /// decides.
+    #[arg(long, value_name = "RATIO", default_value_t = 0.01, env = "KILLFEED_OTLP_SAMPLE_RATIO", value_parser = parse_ratio)]
+    pub(crate) otlp_sample_ratio: f64,
+
     /// How logs look on stderr: `text` for people, `json` for machines. RUST_LOG filters them.
     #[arg(long, value_name = "FORMAT", default_value = "text", env = "KILLFEED_LOG_FORMAT")]
     pub(crate) log_format: LogFormat,
@@ -234,6 +244,17 @@ fn parse_property(text: &str) -> Result<(String, String), String> {
         Some((name, value)) if !name.is_empty() => Ok((name.trim().to_owned(), value.to_owned())),
         _ => Err("give it as NAME=VALUE".into()),
     }
+}
+
+fn parse_url(text: &str) -> Result<String, String> {
+    match reqwest::Url::parse(text) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(text.to_owned()),
+        _ => Err("give it as http://HOST:PORT or https://HOST:PORT".into()),
+    }
+}
+
+fn parse_ratio(text: &str) -> Result<f64, String> {
+    text.parse().ok().filter(|ratio| (0.0..=1.0).contains(ratio)).ok_or_else(|| "give a number from 0 to 1".into())
 }
 
 fn parse_stream(text: &str) -> Result<events::Stream, String> {
@@ -328,6 +349,14 @@ mod tests {
         }
         assert_eq!(parse_property("sasl.password=a=b"), Ok(("sasl.password".into(), "a=b".into())));
         assert!(parse_property("=b").is_err() && parse_property("a").is_err() && parse_prefix("a/b").is_err());
+    }
+
+    #[test]
+    fn traces_go_to_a_url_and_are_a_share() {
+        assert!(parse_url("http://127.0.0.1:4318").is_ok() && parse_url("https://collector").is_ok());
+        assert!(parse_url("collector:4318").is_err() && parse_url("ftp://a").is_err() && parse_url("").is_err());
+        assert!(parse_ratio("0").is_ok() && parse_ratio("1").is_ok() && parse_ratio("0.25").is_ok());
+        assert!(parse_ratio("1.1").is_err() && parse_ratio("-1").is_err() && parse_ratio("NaN").is_err());
     }
 
     #[test]

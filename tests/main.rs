@@ -18,6 +18,7 @@
 //! | `faults` | configurations that a start is refused for, all faults at once |
 //! | `edges` | the HTTP API by a client that speaks TCP: half-sent, odd and wrong requests |
 //! | `send` | `killfeed send` against a server that fails as it is told |
+//! | `traces` | traces from client to table, and to a collector |
 //! | `limits` | a query's limits |
 //! | `metrics` | what `/metrics` says, and that docs/metrics.md says the same |
 //! | `schemas` | 1, then 1.5, then `apply`; a version rewritten in place |
@@ -52,4 +53,5 @@ mod stops;
 mod streams;
 mod support;
 mod tidy;
+mod traces;
 mod truth;

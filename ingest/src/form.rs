@@ -12,6 +12,15 @@ pub(crate) enum Endpoint {
     Batch,
 }
 
+impl Endpoint {
+    pub(crate) const fn path(self) -> &'static str {
+        match self {
+            Self::Events => "/v1/events",
+            Self::Batch => "/v1/batch",
+        }
+    }
+}
+
 /// How to read the body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {

@@ -13,6 +13,7 @@ use axum::routing::{MethodRouter, get, post};
 use edge::{Problem, Scope};
 use std::net::SocketAddr;
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 pub(crate) fn router(ingest: Ingest) -> Router {
     let allow = |methods: MethodRouter<Ingest>| methods.fallback(edge::no_such_method);
@@ -42,7 +43,11 @@ async fn config(State(ingest): State<Ingest>, headers: HeaderMap) -> Response {
 impl Ingest {
     async fn answer(&self, endpoint: Endpoint, request: Request) -> Response {
         let started = Instant::now();
-        let response = self.accept(endpoint, request, started).await.unwrap_or_else(|problem| {
+        let trace_parent = traces::of_request(request.headers()).map(str::to_owned);
+        let span = traces::span!("ingest request", "server", http.request.method = "POST", url.path = endpoint.path());
+        traces::follow(&span, trace_parent.as_deref());
+        let accepting = self.accept(endpoint, request, started, trace_parent).instrument(span.clone());
+        let response = accepting.await.unwrap_or_else(|problem| {
             self.0.meters.refused_request(problem.status);
             let unsupported = problem.status == StatusCode::UNSUPPORTED_MEDIA_TYPE;
             let mut response = problem.into_response();
@@ -51,11 +56,18 @@ impl Ingest {
             }
             response
         });
+        traces::note(&span, "http.response.status_code", i64::from(response.status().as_u16()));
         self.0.meters.request(started.elapsed(), self.0.memory.used());
         response
     }
 
-    async fn accept(&self, endpoint: Endpoint, request: Request, started: Instant) -> Result<Response, Problem> {
+    async fn accept(
+        &self,
+        endpoint: Endpoint,
+        request: Request,
+        started: Instant,
+        trace_parent: Option<String>,
+    ) -> Result<Response, Problem> {
         let inner = &*self.0;
         let config = &inner.config;
         let _in_work = inner.gate.enter(config.retry_after)?;
@@ -76,13 +88,18 @@ impl Ingest {
         let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0);
         let address = peer.map(|peer| config.client_address.of(peer, &parts.headers));
         let trusted = inner.keys.is_none() || principal.has(Scope::Server);
-        let stamp = Stamp::new(inner.clock.now_us(), address, trusted);
+        let stamp = Stamp::new(inner.clock.now_us(), address, trusted).within(trace_parent);
         let registry = inner.registry.current();
         let streams = inner.tally.streams();
         let context = Context { config, stamp: &stamp, registry: &registry, streams: &streams };
         let mut batch = batch::read(form, &parts.headers, &body, context)?;
         append::append(&mut batch, &*inner.log, &inner.tally, deadline).await;
         inner.meters.events(&batch.slots, body.len());
+        traces::note(
+            &tracing::Span::current(),
+            "killfeed.events",
+            i64::try_from(batch.slots.len()).unwrap_or(i64::MAX),
+        );
         Ok(answer::respond(&batch.slots, config.retry_after))
     }
 }

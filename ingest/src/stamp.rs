@@ -19,20 +19,31 @@ pub(crate) struct Stamp {
     address: Option<String>,
     /// Whether an event may name its client's address itself.
     is_address_trusted: bool,
+    /// The request's own `traceparent`.
+    trace_parent: Option<String>,
 }
 
 impl Stamp {
     pub(crate) fn new(received_us: Micros, address: Option<std::net::IpAddr>, is_address_trusted: bool) -> Self {
         let address = address.map(|address| address.to_string());
-        Self { received_us, received_text: time::format(received_us), address, is_address_trusted }
+        let received_text = time::format(received_us);
+        Self { received_us, received_text, address, is_address_trusted, trace_parent: None }
     }
 
-    /// Sets `receivedat` and `clientaddress`, and corrects `time`.
+    /// Of a request that is part of a trace.
+    pub(crate) fn within(self, trace_parent: Option<String>) -> Self {
+        Self { trace_parent, ..self }
+    }
+
+    /// Sets `receivedat` and `clientaddress`, `traceparent` where the event has none, and corrects `time`.
     pub(crate) fn put<'a>(&'a self, attributes: &mut Attributes<'a>) {
         let received = std::str::from_utf8(&self.received_text).unwrap_or_default();
         attributes.put(Attribute::ReceivedAt, Some(Cow::Borrowed(received)));
         if !(self.is_address_trusted && attributes.get(Attribute::ClientAddress).is_some()) {
             attributes.put(Attribute::ClientAddress, self.address.as_deref().map(Cow::Borrowed));
+        }
+        if self.trace_parent.is_some() && attributes.get(Attribute::TraceParent).is_none() {
+            attributes.put(Attribute::TraceParent, self.trace_parent.as_deref().map(Cow::Borrowed));
         }
         let Some(original_us) = attributes.get(Attribute::Time).and_then(time::parse) else {
             // `time` is optional, and a row without one would be outside of every question by time.

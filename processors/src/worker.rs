@@ -22,6 +22,7 @@ use crate::step::{self, Output, Stage};
 use crate::window::{Budget, Window};
 use events::Lag;
 use events::clock::Clock;
+use events::headers;
 use events::ledger::{self, Count, Entry};
 use events::log::{Append, Batch, Log, Loss, Member, NewRecord, Offset, Poll, Record, Step, StreamInfo, Transactor};
 use events::streams::{PROCESSOR_GROUP, TopicPartition};
@@ -293,8 +294,26 @@ impl Worker {
         self.pass_end(m)
     }
 
-    /// One step: compute, commit, move on.
+    /// One step, and a span of it that is linked to its events' traces.
     async fn step(&self, m: &mut Membership, stage: &mut Stage, batches: BTreeMap<i32, Batch>) -> Result<(), Error> {
+        let topic = self.info.stream.raw();
+        let span = traces::span!("process step", "consumer", messaging.destination.name = %topic);
+        let records = batches.values().flat_map(|batch| &batch.records);
+        traces::link(&span, records.filter_map(|record| record.headers.get(headers::TRACEPARENT)));
+        let done = self.try_step(m, stage, batches).await;
+        if let Err(error) = &done {
+            traces::fail(&span, error);
+        }
+        done
+    }
+
+    /// Compute, commit, move on.
+    async fn try_step(
+        &self,
+        m: &mut Membership,
+        stage: &mut Stage,
+        batches: BTreeMap<i32, Batch>,
+    ) -> Result<(), Error> {
         let started = Instant::now();
         let mut step = self.empty_step(m);
         let mut moved = Vec::with_capacity(batches.len());

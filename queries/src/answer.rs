@@ -17,6 +17,8 @@ pub(crate) struct Asker {
     pub(crate) started: Instant,
     pub(crate) deadline: tokio::time::Instant,
     pub(crate) limit: Duration,
+    /// Ends with the answer.
+    pub(crate) span: tracing::Span,
 }
 
 /// The rows of a query that runs. Dropping it stops the query.
@@ -106,6 +108,7 @@ impl Answer {
             None => tracing::info!(principal = %name, sql_bytes, rows, ms, "query answered"),
             Some(error) => {
                 metrics::counter!("killfeed_queries_errors_total", "kind" => error.kind()).increment(1);
+                traces::fail(&self.asker.span, error);
                 tracing::info!(principal = %name, sql_bytes, rows, ms, %error, "query failed");
             }
         }

@@ -147,6 +147,7 @@ impl Engine {
         let answer = self.start(sql, parameters, viewer, started).await;
         if let Err(error) = &answer {
             metrics::counter!("killfeed_queries_errors_total", "kind" => error.kind()).increment(1);
+            traces::fail(&tracing::Span::current(), error);
             tracing::info!(principal = %viewer.name, sql_bytes = sql.len(), ms = millis(started), %error, "query refused");
         }
         answer
@@ -175,7 +176,8 @@ impl Engine {
             Ok(Err(_)) => return Err(died(task).await),
         };
         metrics::counter!("killfeed_queries_total").increment(1);
-        let asked = Asker { name: viewer.name.clone(), sql_bytes: sql.len(), started, deadline, limit };
+        let (name, span) = (viewer.name.clone(), tracing::Span::current());
+        let asked = Asker { name, sql_bytes: sql.len(), started, deadline, limit, span };
         Ok(Answer::new(schema, warnings, receiver, task, asked))
     }
 

@@ -20,6 +20,7 @@ use edge::{Keys, Problem, Scope, body};
 use futures::stream;
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use tracing::Instrument as _;
 
 /// Bytes of an answer that are held back at first.
 const HELD_BACK: usize = 256 << 10;
@@ -156,7 +157,9 @@ async fn answer(engine: &Engine, headers: &HeaderMap, sql: &str, parameters: Par
         Problem::new(StatusCode::NOT_ACCEPTABLE, format!("{accept:?} accepts none of {known}"))
     })?;
     let problem = |error: Error| error.to_problem();
-    let mut answer = engine.query(sql, parameters, viewer).await.map_err(problem)?;
+    let span = traces::span!("query", "server", db.system.name = "killfeed");
+    traces::follow(&span, traces::of_request(headers));
+    let mut answer = engine.query(sql, parameters, viewer).instrument(span).await.map_err(problem)?;
     let mut encoder = Encoder::new(format, answer.schema()).map_err(problem)?;
     let mut held = Vec::new();
     let mut rest = None;

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tables::{Head, Store};
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 /// Everything that a flush stands on.
 #[derive(Debug)]
@@ -66,7 +67,9 @@ pub(crate) async fn deliver(context: Arc<Context>, registry: &SharedRegistry) ->
     let mut found = routed.dead;
     let appends = futures::stream::iter(jobs.into_iter().map(|(table, source)| {
         let context = context.clone();
-        async move { append(&context, &table, &source).await.map(|appended| (table, appended)) }
+        let span = traces::span!("write table", "client", db.collection.name = %table);
+        let work = async move { append(&context, &table, &source).await.map(|appended| (table, appended)) };
+        work.instrument(span)
     }));
     let mut appends = appends.buffer_unordered(context.config.tables_at_once.max(1));
     while let Some((table, appended)) = appends.try_next().await? {

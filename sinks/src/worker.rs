@@ -9,7 +9,7 @@ use events::ledger;
 use events::log::{Batch, Log, Loss, Member, Offset, Poll, ReadLimit, Record, StreamInfo};
 use events::schema::SharedRegistry;
 use events::streams::{SINK_GROUP, TopicPartition};
-use events::{Clock, Lag};
+use events::{Clock, Lag, headers};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -18,6 +18,7 @@ use tables::{Head, Store};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 /// How long a poll waits: the delay at which a request or a finished flush is seen.
 const POLL: Duration = Duration::from_millis(50);
@@ -413,7 +414,10 @@ impl Session<'_> {
         let generation = self.member.generation();
         self.flown = Instant::now();
         self.flying = Some(tokio::spawn(async move {
-            let counts = deliver(context.clone(), &registry).await?;
+            let span = traces::span!("sink flush", "consumer", messaging.destination.name = %context.config.stream);
+            let records = context.parts.iter().flat_map(|part| part.records.iter());
+            traces::link(&span, records.filter_map(|record| record.headers.get(headers::TRACEPARENT)));
+            let counts = deliver(context.clone(), &registry).instrument(span).await?;
             settle(&context, &log, &slot, &generation, &counts).await?;
             context.config.health.set(None);
             Ok(())

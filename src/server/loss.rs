@@ -21,7 +21,7 @@ const INSTANCE: &str = "accept-loss";
 
 /// Prints what was lost, and moves positions past it, unless `is_dry`.
 pub(crate) fn accept_loss(options: &Options, is_dry: bool, as_json: bool) -> Result<(), Failure> {
-    telemetry::start_logs(options.log_format);
+    telemetry::start_logs(options.log_format, None);
     let (streams, _) = asked_for(options)?;
     let store = options.open_store()?;
     let runtime = runtime()?;

@@ -26,6 +26,8 @@ const METRICS: &[(Kind, &str, &str)] = &[
     (Counter, "killfeed_http_connections_total", "Connections accepted"),
     (Counter, "killfeed_http_responses_total", "Responses, by status"),
     (Counter, "killfeed_edge_refused_requests_total", "Requests refused for their key, by status"),
+    (Counter, "killfeed_traces_exported_spans_total", "Spans that the collector has taken"),
+    (Counter, "killfeed_traces_dropped_spans_total", "Spans dropped: by a full queue, an absent collector, the end"),
     (Counter, "killfeed_ingest_accepted_events_total", "Events answered with 202"),
     (Counter, "killfeed_ingest_refused_events_total", "Events refused one by one, by status and reason"),
     (Counter, "killfeed_ingest_refused_requests_total", "Requests refused as a whole, by status"),

@@ -10,7 +10,7 @@
 //! | `streams` | those of them that each stream has: made at start, and when a schema names a new one |
 //! | `lag` | how near what nobody has read is to its retention; `loss` goes on without what is gone |
 //! | `ready` | which part is up |
-//! | `metrics` | every metric, with its meaning; `telemetry` collects them, and writes logs; `system` measures the process |
+//! | `metrics` | every metric, with its meaning; `telemetry` collects them, and writes logs; `system` measures the process; `otlp` sends traces |
 //! | `flush` | until all that was acknowledged is in the tables |
 //! | `admin` | the endpoints for operators |
 //!
@@ -26,6 +26,7 @@ mod linger;
 mod log;
 mod loss;
 mod metrics;
+mod otlp;
 mod parts;
 mod preflight;
 mod ready;
@@ -57,6 +58,9 @@ use tokio_util::sync::CancellationToken;
 
 /// How long a body may take. Ingest gives its own less.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long the last traces may take to the collector.
+const TRACES_CLOSE: Duration = Duration::from_secs(5);
 
 /// Which parts to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,12 +97,21 @@ impl Role {
 /// Runs a server until a signal or a fault stops it.
 pub(crate) fn run(role: Role, options: Options, keys: Keys) -> Result<(), Failure> {
     preflight::check(&options, &keys)?;
-    telemetry::start_logs(options.log_format);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::usage(format!("cannot start threads: {error}")))?;
+    let traces = {
+        let _in_runtime = runtime.enter();
+        let endpoint = otlp::endpoint(options.otlp_endpoint.as_deref());
+        endpoint.map(|endpoint| otlp::start(&endpoint, role.name(), options.otlp_sample_ratio)).transpose()?
+    };
+    let (traces, tracer) = traces.unzip();
+    telemetry::start_logs(options.log_format, tracer);
     let ended = runtime.block_on(serve(role, options, keys));
+    if let Some(traces) = traces {
+        runtime.block_on(traces.close(TRACES_CLOSE));
+    }
     // What still runs has been told to stop, and had its time.
     runtime.shutdown_timeout(Duration::from_millis(500));
     ended

@@ -3,9 +3,12 @@
 use crate::exit::Failure;
 use crate::options::LogFormat;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use opentelemetry_sdk::trace::SdkTracer;
 use std::io::IsTerminal as _;
 use std::time::Duration;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{EnvFilter, LevelFilter, Targets};
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// What is logged unless RUST_LOG says otherwise.
 const FILTER: &str =
@@ -20,15 +23,37 @@ const LATENCIES: [f64; 14] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 6
 /// Bounds of histograms of numbers of events in a request.
 const EVENTS: [f64; 9] = [1.0, 2.0, 5.0, 10.0, 50.0, 100.0, 500.0, 1_000.0, 10_000.0];
 
-/// Logs to stderr.
-pub(crate) fn start_logs(format: LogFormat) {
+/// Logs to stderr, and traces to `tracer` if there is one.
+pub(crate) fn start_logs(format: LogFormat, tracer: Option<SdkTracer>) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(FILTER));
+    if let Some(tracer) = tracer {
+        start_both(format, filter, tracer);
+        return;
+    }
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // A second subscriber in one process would be a defect of ours; the first one goes on.
     let _ = match format {
         LogFormat::Text => logs.with_ansi(std::io::stderr().is_terminal()).try_init(),
         LogFormat::Json => logs.json().try_init(),
     };
+}
+
+/// The same with traces: spans of their target go there and nowhere else.
+fn start_both(format: LogFormat, filter: EnvFilter, tracer: SdkTracer) {
+    let logs = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let logs = match format {
+        LogFormat::Text => logs.with_ansi(std::io::stderr().is_terminal()).boxed(),
+        LogFormat::Json => logs.json().boxed(),
+    };
+    let spans = tracing_opentelemetry::layer()
+        .with_tracer(tracer)
+        .with_location(false)
+        .with_threads(false)
+        .with_target(false)
+        .with_tracked_inactivity(false)
+        .with_context_activation(false)
+        .with_filter(Targets::new().with_target(traces::TARGET, LevelFilter::TRACE));
+    let _ = tracing_subscriber::registry().with(logs.with_filter(filter)).with(spans).try_init();
 }
 
 /// Collects metrics of a process of this role; the handle renders them for Prometheus.

@@ -31,7 +31,7 @@ fn run(options: &Options, is_applied: bool) -> Result<(), Failure> {
     if options.log == LogKind::Embedded {
         return Err(Failure::usage("topics are Kafka's: say --log kafka://HOST:PORT; the embedded log makes its own"));
     }
-    telemetry::start_logs(options.log_format);
+    telemetry::start_logs(options.log_format, None);
     let (streams, kept) = asked_for(options)?;
     let runtime = runtime()?;
     let log = KafkaLog::new(options.kafka()?).map_err(Failure::usage)?;
@@ -60,7 +60,7 @@ fn run(options: &Options, is_applied: bool) -> Result<(), Failure> {
 
 /// Grows every stream of the options and schemas that has fewer partitions than the options say.
 pub(crate) fn grow(options: &Options, as_json: bool) -> Result<(), Failure> {
-    telemetry::start_logs(options.log_format);
+    telemetry::start_logs(options.log_format, None);
     let (streams, kept) = asked_for(options)?;
     let runtime = runtime()?;
     let log = runtime.block_on(OpenLog::for_command(options, Arc::new(SystemClock)))?;
