@@ -28,7 +28,7 @@ fn topics(home: &Home, what: &str, on: &[String]) -> (Option<i32>, String) {
     (output.status.code(), String::from_utf8(said).unwrap())
 }
 
-fn events(range: std::ops::Range<u64>) -> Vec<Value> {
+pub(crate) fn events(range: std::ops::Range<u64>) -> Vec<Value> {
     range.map(|n| event("kafka.tried", &n.to_string(), &json!({ "n": n }))).collect()
 }
 
@@ -52,7 +52,7 @@ pub(crate) async fn send(server: &Server, events: &[Value]) -> Vec<u16> {
 }
 
 /// Every event has its row, once, and the books balance.
-async fn assert_once(server: &Server, count: u64) {
+pub(crate) async fn assert_once(server: &Server, count: u64) {
     server.flush().await;
     let rows = server.sql("SELECT count(*) AS rows, count(DISTINCT id) AS ids, sum(n) AS sum FROM kafka_tried").await;
     assert_eq!(rows, [json!({ "rows": count, "ids": count, "sum": count * (count - 1) / 2 })]);

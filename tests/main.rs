@@ -8,6 +8,7 @@
 //! | `damage` | a log that lost what the tables hold |
 //! | `kills` | SIGKILL at random moments under load: acknowledged is in its table, once |
 //! | `kafka` | the same on Apache Kafka: roles as processes, kills, an outage |
+//! | `secured` | a Kafka that speaks TLS and asks for a password |
 //! | `growing` | a stream gets more partitions under load, and what no longer fits is refused |
 //! | `expired` | records that Kafka deleted unread: found, given up by command, counted |
 //! | `s3` | the same with tables on S3: kills, outages, readers that aren't ours |
@@ -48,6 +49,7 @@ mod readers;
 mod s3;
 mod sabotage;
 mod schemas;
+mod secured;
 mod send;
 mod stops;
 mod streams;

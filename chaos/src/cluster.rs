@@ -15,6 +15,8 @@ pub struct Cluster {
     pub brokers: String,
     /// The port of the first node, and what clients are told, if proxies stand in between.
     proxied: Option<(u16, String)>,
+    /// `user:password`, if clients have to speak TLS and say who they are.
+    login: Option<&'static str>,
 }
 
 /// The second node is so many ports above the first.
@@ -26,10 +28,21 @@ impl Cluster {
     /// # Panics
     /// With what the script says, if they don't come up.
     pub fn start(nodes: usize) -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let dir = target().join(format!("tmp/kafka-{}-{number}", std::process::id()));
-        Self { dir, nodes, brokers: String::new(), proxied: None }.started()
+        Self { dir: own_dir(), nodes, brokers: String::new(), proxied: None, login: None }.started()
+    }
+
+    /// Starts one node that speaks TLS only with clients, and only with those that know `login`, which is
+    /// `user:password`, by PLAIN or SCRAM-SHA-512.
+    ///
+    /// # Panics
+    /// The same.
+    pub fn secured(login: &'static str) -> Self {
+        Self { dir: own_dir(), nodes: 1, brokers: String::new(), proxied: None, login: Some(login) }.started()
+    }
+
+    /// The authority that clients of a secured node have to trust: a file in PEM.
+    pub fn authority(&self) -> PathBuf {
+        self.dir.join("ca.pem")
     }
 
     /// Starts as many nodes as there are `clients`: addresses that clients are told in place of the nodes'
@@ -39,7 +52,7 @@ impl Cluster {
     /// The same.
     pub fn behind(dir: &Path, port: u16, clients: &[String]) -> Self {
         let proxied = Some((port, clients.join(",")));
-        Self { dir: dir.to_owned(), nodes: clients.len(), brokers: String::new(), proxied }.started()
+        Self { dir: dir.to_owned(), nodes: clients.len(), brokers: String::new(), proxied, login: None }.started()
     }
 
     /// Where node `node`, counted from 1, listens for clients, if the first one's port is `port`.
@@ -87,8 +100,18 @@ impl Cluster {
         if let Some((port, clients)) = &self.proxied {
             command.env("KAFKA_PORT", port.to_string()).env("KAFKA_CLIENTS", clients);
         }
+        if let Some(login) = self.login {
+            command.env("KAFKA_SASL", login);
+        }
         command
     }
+}
+
+/// A folder that no other cluster of this process writes to.
+fn own_dir() -> PathBuf {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    target().join(format!("tmp/kafka-{}-{number}", std::process::id()))
 }
 
 impl Drop for Cluster {

@@ -82,6 +82,10 @@ impl Config {
         self.properties.iter().filter_map(fault).collect()
     }
 
+    fn uses_tls(&self) -> bool {
+        self.properties.get("security.protocol").is_some_and(|protocol| protocol.to_ascii_uppercase().ends_with("SSL"))
+    }
+
     /// Settings that all clients share, topped by those of its kind and by the operator's.
     fn client(&self, settings: &[(&str, &str)]) -> ClientConfig {
         let mut config = ClientConfig::new();
@@ -94,6 +98,10 @@ impl Config {
             .set("socket.nagle.disable", "true");
         for (name, value) in settings {
             config.set(*name, *value);
+        }
+        if self.uses_tls() {
+            // OpenSSL is linked in, and doesn't know where this machine keeps its authorities.
+            config.set("ssl.ca.location", "probe");
         }
         for (name, value) in &self.properties {
             config.set(name, value);

@@ -1,7 +1,9 @@
 //! What errors of the client mean for callers: try again, in doubt, fenced, or wrong as asked.
 
 use events::log::Error;
+use parking_lot::Mutex;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use std::sync::Arc;
 
 /// An error of a call that writes nothing.
 pub(crate) fn asking(what: &str, error: &KafkaError) -> Error {
@@ -82,11 +84,43 @@ pub(crate) const fn is_passing(code: Code) -> bool {
         )
 }
 
-/// Log lines and errors of a client go where all others go.
+/// Why a client has no connection, in its own words. A call that failed for want of one says only that.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Cause(Arc<Mutex<Option<String>>>);
+
+impl Cause {
+    /// Takes a line of a client's log up, if it tells of a connection that failed.
+    pub(crate) fn note(&self, facility: &str, message: &str) {
+        if facility == "FAIL" {
+            // It begins with the client's thread.
+            let reason = message.split_once("]: ").map_or(message, |(_, reason)| reason);
+            *self.0.lock() = Some(reason.to_owned());
+        }
+    }
+
+    /// A call worked: what was told before no longer stands.
+    pub(crate) fn forget(&self) {
+        *self.0.lock() = None;
+    }
+
+    /// The same error, with the cause.
+    pub(crate) fn explain(&self, error: Error) -> Error {
+        match (error, &*self.0.lock()) {
+            (Error::Unavailable(text), Some(cause)) => Error::Unavailable(format!("{text}: {cause}")),
+            (error, _) => error,
+        }
+    }
+}
+
+/// Log lines and errors of a client go where all others go; lines to `$note` besides.
 macro_rules! report_to_tracing {
     () => {
+        crate::error::report_to_tracing!(|_: &Self, _: &str, _: &str| {});
+    };
+    ($note:expr) => {
         fn log(&self, level: rdkafka::config::RDKafkaLogLevel, facility: &str, message: &str) {
             use rdkafka::config::RDKafkaLogLevel as Level;
+            ($note)(self, facility, message);
             match level {
                 Level::Emerg | Level::Alert | Level::Critical | Level::Error | Level::Warning => {
                     tracing::warn!(target: "kafka", facility, "{message}");

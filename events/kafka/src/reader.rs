@@ -4,7 +4,7 @@
 //! read, since most reads go on where the last one ended and find their records fetched already.
 
 use crate::config::Config;
-use crate::error::{asking, is_passing, report_to_tracing};
+use crate::error::{Cause, asking, is_passing, report_to_tracing};
 use crate::names::Names;
 use crate::record;
 use events::headers::HeadersBuilder;
@@ -30,12 +30,12 @@ const ATTEMPT: Duration = Duration::from_secs(2);
 /// The wait of one look for messages.
 const SLICE: Duration = Duration::from_millis(50);
 
-/// A consumer without callbacks of its own.
+/// A client that remembers why it has no connection.
 #[derive(Debug)]
-pub(crate) struct Quiet;
+pub(crate) struct Quiet(pub(crate) Cause);
 
 impl ClientContext for Quiet {
-    report_to_tracing!();
+    report_to_tracing!(|this: &Self, facility: &str, message: &str| this.0.note(facility, message));
 }
 
 impl ConsumerContext for Quiet {}
@@ -53,6 +53,8 @@ pub(crate) struct Readers {
     uncommitted: Consumer,
     /// For each group one that asks for its positions.
     groups: Mutex<HashMap<String, Arc<Consumer>>>,
+    /// Why they have no connection, if so.
+    pub(crate) cause: Cause,
 }
 
 struct Reader {
@@ -63,7 +65,8 @@ struct Reader {
 
 impl Readers {
     pub(crate) fn new(config: Config, names: Names) -> Result<Self> {
-        let asker = |isolation| make(config.asker(&names.there("killfeed-ask"), isolation));
+        let cause = Cause::default();
+        let asker = |isolation| make(config.asker(&names.there("killfeed-ask"), isolation), &cause);
         Ok(Self {
             committed: asker("read_committed")?,
             uncommitted: asker("read_uncommitted")?,
@@ -71,13 +74,24 @@ impl Readers {
             groups: Mutex::default(),
             config,
             names,
+            cause,
         })
     }
 
     /// What the cluster says of a topic.
     pub(crate) fn metadata(&self, topic: &str) -> Result<Metadata> {
         let found = self.committed.fetch_metadata(Some(&self.names.there(topic)), self.config.request_timeout);
-        found.map_err(|error| asking(&format!("metadata of {topic}"), &error))
+        match found {
+            Ok(found) => {
+                self.cause.forget();
+                Ok(found)
+            }
+            Err(error) => {
+                // What the client was told of its connections is handed over when it is polled.
+                drop(self.committed.poll(SLICE));
+                Err(self.cause.explain(asking(&format!("metadata of {topic}"), &error)))
+            }
+        }
     }
 
     /// Whether a partition's leader answers, and has enough replicas in sync.
@@ -143,7 +157,7 @@ impl Readers {
             match groups.get(&group) {
                 Some(consumer) => consumer.clone(),
                 None => {
-                    let made = Arc::new(make(self.config.asker(&group, "read_committed"))?);
+                    let made = Arc::new(make(self.config.asker(&group, "read_committed"), &self.cause)?);
                     groups.entry(group).or_insert(made).clone()
                 }
             }
@@ -194,7 +208,7 @@ impl Readers {
             return Ok(idle.remove(0));
         }
         drop(idle);
-        let consumer = make(self.config.reader(&self.names.there("killfeed-read")))?;
+        let consumer = make(self.config.reader(&self.names.there("killfeed-read")), &self.cause)?;
         Ok(Reader { consumer, at: None, used: Instant::now() })
     }
 
@@ -313,6 +327,6 @@ fn offset_in(found: &TopicPartitionList) -> KafkaResult<Option<Offset>> {
     })
 }
 
-fn make(config: rdkafka::ClientConfig) -> Result<Consumer> {
-    config.create_with_context(Quiet).map_err(|error| Error::Unavailable(format!("consumer: {error}")))
+fn make(config: rdkafka::ClientConfig, cause: &Cause) -> Result<Consumer> {
+    config.create_with_context(Quiet(cause.clone())).map_err(|error| Error::Unavailable(format!("consumer: {error}")))
 }

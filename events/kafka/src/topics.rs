@@ -154,7 +154,8 @@ impl Topics {
         let names: Vec<String> = stream.topics().iter().map(|topic| self.names.there(topic)).collect();
         let wanted: Vec<_> = names.iter().map(|name| ResourceSpecifier::Topic(name)).collect();
         let found = self.admin()?.describe_configs(&wanted, &self.limits()).await;
-        let found = found.map_err(|error| asking(&format!("settings of {stream}"), &error))?;
+        let found =
+            found.map_err(|error| self.readers.cause.explain(asking(&format!("settings of {stream}"), &error)))?;
         let found = names.into_iter().zip(found).map(|(name, resource)| match resource {
             Ok(resource) => Ok(Found { name, resource }),
             Err(code) => Err(Error::Unavailable(format!("settings of {name}: {code}"))),
@@ -264,7 +265,7 @@ impl Topics {
     }
 
     fn admin(&self) -> Result<AdminClient<Quiet>> {
-        let made = self.config.admin().create_with_context(Quiet);
+        let made = self.config.admin().create_with_context(Quiet(self.readers.cause.clone()));
         made.map_err(|error| Error::Unavailable(format!("admin client: {error}")))
     }
 
