@@ -46,10 +46,14 @@ impl Server {
         Ok(server)
     }
 
-    /// Starts this program's bare server, which prints its address once it listens.
-    pub(crate) fn bare(dir: &Path) -> anyhow::Result<Self> {
+    /// Starts this program's bare server, which prints its address once it listens. It stores in `dir`, or in
+    /// Kafka where brokers are given.
+    pub(crate) fn bare(dir: &Path, brokers: Option<&str>) -> anyhow::Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["bare-server", "--dir"]).arg(dir).stdout(Stdio::piped());
+        if let Some(brokers) = brokers {
+            command.args(["--brokers", brokers]);
+        }
         let mut child = command.spawn()?;
         let stdout = child.stdout.take().context("no stdout")?;
         let mut address = String::new();

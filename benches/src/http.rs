@@ -20,10 +20,13 @@ use tokio::net::TcpStream;
 
 /// One shape of load.
 #[derive(Debug, Clone, Copy)]
-struct Shape {
-    events: u64,
-    bytes: usize,
-    connections: usize,
+pub(crate) struct Shape {
+    /// Events in a request.
+    pub events: u64,
+    /// Bytes of one, envelope included.
+    pub bytes: usize,
+    /// Connections, each with one request at a time.
+    pub connections: usize,
 }
 
 impl std::fmt::Display for Shape {
@@ -38,6 +41,28 @@ struct Reached {
     wall: Duration,
     cpu: Duration,
     latency_us: Histogram<u64>,
+}
+
+/// What a server reaches when each connection sends as fast as it is answered.
+pub(crate) struct Full {
+    /// Events per CPU-second of the server.
+    pub per_cpu_second: f64,
+    /// Events per second by the wall.
+    pub per_second: f64,
+    /// Peak resident memory of the server, in bytes.
+    pub memory_bytes: u64,
+}
+
+/// As fast as the server answers, for `seconds`.
+pub(crate) fn full(server: &Server, shape: Shape, seconds: u64) -> anyhow::Result<Full> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let reached = runtime.block_on(load(server, shape, seconds, None))?;
+    let events = (reached.requests * shape.events) as f64;
+    Ok(Full {
+        per_cpu_second: events / reached.cpu.as_secs_f64(),
+        per_second: events / reached.wall.as_secs_f64(),
+        memory_bytes: cpu::memory_peak_bytes(server.pid())?,
+    })
 }
 
 /// Runs every shape whose name has `only` in it against killfeed and against the bare server.
@@ -60,23 +85,22 @@ pub(crate) fn run(killfeed: &Path, seconds: u64, only: &str) -> anyhow::Result<(
     for shape in shapes.into_iter().filter(|shape| shape.to_string().contains(only)) {
         let dir = tempfile::tempdir()?;
         let ours = Server::killfeed(killfeed, "ingest", dir.path(), &[])?;
-        let full = runtime.block_on(load(&ours, shape, seconds, None))?;
-        let rate = full.requests as f64 / full.wall.as_secs_f64();
+        let reached = full(&ours, shape, seconds)?;
+        let rate = reached.per_second / shape.events as f64;
         let half = steady(&runtime, &ours, dir.path(), shape, seconds, rate / 2.0)?;
         let memory = cpu::memory_peak_bytes(ours.pid())?;
         drop((ours, dir));
         let dir = tempfile::tempdir()?;
-        let bare = Server::bare(dir.path())?;
-        let limit = runtime.block_on(load(&bare, shape, seconds, None))?;
+        let bare = Server::bare(dir.path(), None)?;
+        let limit = full(&bare, shape, seconds)?;
         let limit_half = steady(&runtime, &bare, dir.path(), shape, seconds, rate / 2.0)?;
-        let per_cpu = |reached: &Reached| (reached.requests * shape.events) as f64 / reached.cpu.as_secs_f64();
         let what = shape.to_string();
-        let by_the_wall = grouped(rate * shape.events as f64);
+        let by_the_wall = grouped(reached.per_second);
         tails.push(format!("| {what} | {half} | {limit_half} |"));
         rows.push(Row {
             what,
-            ours: per_cpu(&full),
-            limit: Some(per_cpu(&limit)),
+            ours: reached.per_cpu_second,
+            limit: Some(limit.per_cpu_second),
             note: format!("{by_the_wall} events/s by the wall; {} MiB", memory >> 20),
         });
     }

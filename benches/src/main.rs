@@ -14,6 +14,7 @@ mod decoding;
 mod disk;
 mod filled;
 mod http;
+mod kafka;
 mod pipeline;
 mod processing;
 mod records;
@@ -62,12 +63,21 @@ enum What {
         #[arg(long, default_value_t = 10_000)]
         load: u64,
     },
+    /// Ingest, processor, sink and latency on Apache Kafka, beside librdkafka alone.
+    Kafka {
+        /// One of them.
+        #[arg(value_enum)]
+        only: Option<kafka::Part>,
+    },
     /// The limit that `ingest` is held against; started by it as a process of its own.
     #[command(hide = true)]
     BareServer {
         /// Where it stores.
         #[arg(long)]
         dir: std::path::PathBuf,
+        /// Kafka's brokers, to store there.
+        #[arg(long)]
+        brokers: Option<String>,
     },
 }
 
@@ -80,16 +90,18 @@ fn main() -> anyhow::Result<()> {
         Some(What::Process) => processing::run(),
         Some(What::Sink) => sinking::run(),
         Some(What::Ingest { only }) => http::run(&killfeed()?, seconds, &only),
-        Some(What::Pipeline(load)) => pipeline::run(&killfeed()?, load),
-        Some(What::Visibility { load }) => visibility::run(&killfeed()?, load),
-        Some(What::BareServer { dir }) => bare::serve(&dir),
+        Some(What::Pipeline(load)) => pipeline::run(&killfeed()?, load, &[]).map(drop),
+        Some(What::Visibility { load }) => visibility::run(&killfeed()?, &visibility::settings(load), &[]),
+        Some(What::Kafka { only }) => kafka::run(&killfeed()?, seconds, only),
+        Some(What::BareServer { dir, brokers }) => bare::serve(&dir, brokers.as_deref()),
         None => {
             decoding::run()?;
             processing::run()?;
             sinking::run()?;
             http::run(&killfeed()?, seconds, "")?;
-            pipeline::run(&killfeed()?, pipeline::Load::default())?;
-            visibility::run(&killfeed()?, 10_000)
+            pipeline::run(&killfeed()?, pipeline::Load::default(), &[])?;
+            visibility::run(&killfeed()?, &visibility::settings(10_000), &[])?;
+            kafka::run(&killfeed()?, seconds, None)
         }
     }
 }

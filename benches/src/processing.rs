@@ -1,10 +1,11 @@
 //! The pure processing step, with addresses met before and not, and the loop around it on the
 //! embedded log, beside a bare copy from log to log.
 
+use crate::filled::{self, Filled};
 use crate::table::{Row, print};
-use crate::{cpu, filled, records, samples};
+use crate::{cpu, records, samples};
 use anyhow::Context;
-use events::log::{Append, Batch, Log, Poll, ReadLimit, Record, Step};
+use events::log::{Append, Batch, Poll, ReadLimit, Record, Step};
 use events::schema::{DEDUPE_WINDOW_DEFAULT, SharedRegistry};
 use events::streams::{PROCESSOR_GROUP, Stream};
 use events::{SystemClock, TopicPartition};
@@ -29,7 +30,9 @@ const LOOPED: u64 = 600_000;
 /// Events in one batch.
 const BATCH: usize = 4_096;
 /// Payload of an event of 0.3 KB, beside its attributes.
-const PAYLOAD_BYTES: usize = 200;
+pub(crate) const PAYLOAD_BYTES: usize = 200;
+/// How often the position is looked at.
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Runs both.
 pub(crate) fn run() -> anyhow::Result<()> {
@@ -123,38 +126,48 @@ fn pure(dir: &Path, cold: bool) -> anyhow::Result<f64> {
     Ok(events as f64 / took.as_secs_f64())
 }
 
-/// One topic partition full of raw events on an embedded log, carried to clean.
+/// One topic partition full of raw events on an embedded log, carried to clean; gives events per CPU-second.
 async fn looped(bare: bool) -> anyhow::Result<f64> {
     let dir = tempfile::tempdir()?;
     let mut random = samples::random();
     let record = |id| records::raw(&mut random, id, PAYLOAD_BYTES);
-    let (log, stream, raw) = filled::log(dir.path(), Stream::raw, LOOPED, record).await?;
-    let end = log.ends(&raw).await?.last_stable;
-    let cpu_start = cpu_time::ProcessTime::now();
-    if bare {
-        copy(&log, &raw, &stream, end).await?;
+    let filled = filled::embedded(dir.path(), Stream::raw, LOOPED, record).await?;
+    let took = if bare {
+        let start = cpu_time::ProcessTime::now();
+        copy(&filled).await?;
+        start.elapsed()
     } else {
-        let mut config = processors::Config::new(stream, "bench", dir.path().join("scratch"));
-        config.state_retention = Duration::from_secs(14 * 86_400).into();
-        let shutdown = CancellationToken::new();
-        let running = tokio::spawn(processors::run(
-            config,
-            log.clone(),
-            SharedRegistry::default(),
-            Arc::new(SystemClock),
-            shutdown.clone(),
-        ));
-        while log.committed(PROCESSOR_GROUP, &raw).await? != Some(end) {
-            anyhow::ensure!(!running.is_finished(), "the processor ended early");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        shutdown.cancel();
-        running.await??;
-    }
-    Ok(LOOPED as f64 / cpu_start.elapsed().as_secs_f64())
+        process_all(&filled).await?
+    };
+    Ok(LOOPED as f64 / took.as_secs_f64())
 }
 
-async fn copy(log: &Arc<dyn Log>, raw: &TopicPartition, stream: &Stream, end: i64) -> anyhow::Result<()> {
+/// The processor, until its position is behind all records; gives the CPU time of all threads meanwhile.
+pub(crate) async fn process_all(filled: &Filled) -> anyhow::Result<Duration> {
+    let Filled { log, stream, from: raw, end, .. } = filled;
+    let scratch = tempfile::tempdir()?;
+    let mut config = processors::Config::new(stream.clone(), "bench", scratch.path().to_owned());
+    config.state_retention = Duration::from_secs(14 * 86_400).into();
+    let shutdown = CancellationToken::new();
+    let start = cpu_time::ProcessTime::now();
+    let running = tokio::spawn(processors::run(
+        config,
+        log.clone(),
+        SharedRegistry::default(),
+        Arc::new(SystemClock),
+        shutdown.clone(),
+    ));
+    while log.committed(PROCESSOR_GROUP, raw).await? != Some(*end) {
+        anyhow::ensure!(!running.is_finished(), "the processor ended early");
+        tokio::time::sleep(LOOK_INTERVAL).await;
+    }
+    let took = start.elapsed();
+    shutdown.cancel();
+    running.await??;
+    Ok(took)
+}
+
+async fn copy(Filled { log, stream, from: raw, end, .. }: &Filled) -> anyhow::Result<()> {
     let mut member = log.join(PROCESSOR_GROUP, &[stream.raw()], "bench").await?;
     let mut transactor = log.transactor("bench").await?;
     let clean = TopicPartition::new(stream.clean(), 0);
@@ -175,7 +188,7 @@ async fn copy(log: &Arc<dyn Log>, raw: &TopicPartition, stream: &Stream, end: i6
                     let appends = vec![Append { to: clean.clone(), records }];
                     let positions = vec![(raw.clone(), batch.next)];
                     transactor.commit(Step { appends, positions, generation: member.generation() }).await?;
-                    if batch.next >= end {
+                    if batch.next >= *end {
                         return Ok(());
                     }
                 }

@@ -1,26 +1,31 @@
 //! Clean records to committed Parquet: the sink on the embedded log, beside bare decode and write of
 //! the same records, without log, transactions, ledger or table.
 
+use crate::filled::{self, Filled};
 use crate::table::{Row, print};
-use crate::{cpu, filled, records, samples};
+use crate::{cpu, records, samples};
 use anyhow::Context;
 use decode::{Decoder, Discovery, TableSchema};
-use events::log::{Log, ReadLimit};
+use events::SystemClock;
+use events::log::{ReadLimit, Record};
 use events::schema::SharedRegistry;
 use events::streams::{SINK_GROUP, Stream};
-use events::{SystemClock, TopicPartition};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
+use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use tables::Store;
 use tokio_util::sync::CancellationToken;
 
 /// Bytes of payload in all, for each size of event.
-const PAYLOAD_BYTES: usize = 240 << 20;
+pub(crate) const PAYLOAD_BYTES: usize = 240 << 20;
 /// Events decoded together.
-const BATCH: usize = 8_192;
+pub(crate) const BATCH: usize = 8_192;
+/// How often a flush is asked for, and the position looked at.
+const FLUSH_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Runs it for small and large events.
 pub(crate) fn run() -> anyhow::Result<()> {
@@ -31,11 +36,10 @@ pub(crate) fn run() -> anyhow::Result<()> {
         let count = PAYLOAD_BYTES / payload_bytes / BATCH * BATCH;
         let mut random = samples::random();
         let record = |id| records::clean(&mut random, id as i64, payload_bytes);
-        let (log, _, clean) = runtime.block_on(filled::log(dir.path(), Stream::clean, count as u64, record))?;
-        let (bytes, limit) = cpu::time(|| runtime.block_on(bare(&log, &clean, dir.path())))?;
-        let cpu_start = cpu_time::ProcessTime::now();
-        runtime.block_on(sink(&log, &clean, dir.path()))?;
-        let ours = cpu_start.elapsed();
+        let filled = runtime.block_on(filled::embedded(dir.path(), Stream::clean, count as u64, record))?;
+        let (bytes, limit) = cpu::time(|| runtime.block_on(bare(&filled, dir.path())))?;
+        let tables = dir.path().join("tables");
+        let ours = runtime.block_on(sink(&filled, Store::open(tables.to_str().context("path is no UTF-8")?)?))?;
         rows.push(Row {
             what: format!("payload of {payload_bytes} B"),
             ours: count as f64 / ours.as_secs_f64(),
@@ -48,10 +52,9 @@ pub(crate) fn run() -> anyhow::Result<()> {
 }
 
 /// Reads, decodes, writes one Parquet file.
-async fn bare(log: &Arc<dyn Log>, clean: &TopicPartition, dir: &Path) -> anyhow::Result<u64> {
+async fn bare(Filled { log, from: clean, .. }: &Filled, dir: &Path) -> anyhow::Result<u64> {
     let path = dir.join("bare.parquet");
-    let mut decoder: Option<Decoder> = None;
-    let mut writer: Option<ArrowWriter<std::fs::File>> = None;
+    let mut file = BareFile::new(std::fs::File::create(&path)?);
     let mut position = 0;
     loop {
         let batch = log.read(clean, position, ReadLimit { records: BATCH, bytes: usize::MAX }).await?;
@@ -59,43 +62,54 @@ async fn bare(log: &Arc<dyn Log>, clean: &TopicPartition, dir: &Path) -> anyhow:
             break;
         }
         position = batch.next;
-        let rows: Vec<decode::Row<'_>> =
-            batch.records.iter().map(|record| decode::Row { record, partition: 0, incarnation: "bench" }).collect();
-        let decoder = match &mut decoder {
-            Some(decoder) => decoder,
-            None => {
-                let blank = Decoder::new(TableSchema::new("bench.event", None, &[])?, Discovery::On);
-                let found = blank.decode(&rows)?.extended.context("no columns discovered")?;
-                decoder.insert(Decoder::new(found, Discovery::On))
-            }
-        };
-        let decoded = decoder.decode(&rows)?;
-        let writer = match &mut writer {
-            Some(writer) => writer,
-            None => {
-                let zstd = Compression::ZSTD(ZstdLevel::try_new(1)?);
-                let properties = WriterProperties::builder().set_compression(zstd).build();
-                let file = std::fs::File::create(&path)?;
-                writer.insert(ArrowWriter::try_new(file, decoded.batch.schema(), Some(properties))?)
-            }
-        };
-        writer.write(&decoded.batch)?;
+        file.write(&batch.records)?;
     }
-    writer.context("nothing to write")?.close()?;
+    file.finish()?;
     Ok(std::fs::metadata(&path)?.len())
 }
 
-/// The sink, until its position is at the end.
-async fn sink(log: &Arc<dyn Log>, clean: &TopicPartition, dir: &Path) -> anyhow::Result<()> {
-    let end = log.ends(clean).await?.last_stable;
-    let stream = Stream::new("events").map_err(anyhow::Error::msg)?;
-    let tables = dir.join("tables");
-    std::fs::create_dir_all(&tables)?;
-    let store = tables::Store::open(tables.to_str().context("path is no UTF-8")?)?;
+/// A Parquet file of decoded records, and nothing else.
+pub(crate) struct BareFile<W: Write + Send> {
+    to: Option<W>,
+    open: Option<(Decoder, ArrowWriter<W>)>,
+}
+
+impl<W: Write + Send> BareFile<W> {
+    /// Nothing is written yet: the columns are those of the first records.
+    pub(crate) fn new(to: W) -> Self {
+        Self { to: Some(to), open: None }
+    }
+
+    /// Decodes and writes.
+    pub(crate) fn write(&mut self, records: &[Record]) -> anyhow::Result<()> {
+        let row = |record| decode::Row { record, partition: 0, incarnation: "bench" };
+        let rows: Vec<_> = records.iter().map(row).collect();
+        if let Some(to) = self.to.take() {
+            let blank = Decoder::new(TableSchema::new("bench.event", None, &[])?, Discovery::On);
+            let found = blank.decode(&rows)?.extended.context("no columns discovered")?;
+            let decoder = Decoder::new(found, Discovery::On);
+            let properties = WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?));
+            let schema = decoder.decode(&rows[..1])?.batch.schema();
+            self.open = Some((decoder, ArrowWriter::try_new(to, schema, Some(properties.build()))?));
+        }
+        let (decoder, writer) = self.open.as_mut().context("closed")?;
+        Ok(writer.write(&decoder.decode(&rows)?.batch)?)
+    }
+
+    /// Ends the file, and gives what it was written to.
+    pub(crate) fn finish(self) -> anyhow::Result<W> {
+        Ok(self.open.context("nothing to write")?.1.into_inner()?)
+    }
+}
+
+/// The sink, until its position is behind all records; gives the CPU time of all threads meanwhile.
+pub(crate) async fn sink(filled: &Filled, store: Store) -> anyhow::Result<Duration> {
+    let Filled { log, stream, from: clean, end, .. } = filled;
     let shutdown = CancellationToken::new();
     let flush = sinks::FlushSignal::default();
+    let start = cpu_time::ProcessTime::now();
     let running = tokio::spawn(sinks::run(
-        sinks::Config::new(stream, "bench"),
+        sinks::Config::new(stream.clone(), "bench"),
         log.clone(),
         store,
         SharedRegistry::default(),
@@ -103,12 +117,13 @@ async fn sink(log: &Arc<dyn Log>, clean: &TopicPartition, dir: &Path) -> anyhow:
         flush.clone(),
         shutdown.clone(),
     ));
-    while log.committed(SINK_GROUP, clean).await? != Some(end) {
+    while log.committed(SINK_GROUP, clean).await? != Some(*end) {
         anyhow::ensure!(!running.is_finished(), "the sink ended early");
         flush.request();
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        tokio::time::sleep(FLUSH_INTERVAL).await;
     }
+    let took = start.elapsed();
     shutdown.cancel();
     running.await??;
-    Ok(())
+    Ok(took)
 }

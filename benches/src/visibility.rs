@@ -5,8 +5,8 @@
 //! the most, and never early.
 
 use crate::child::Server;
-use crate::samples;
 use crate::table::grouped;
+use crate::{cpu, samples};
 use anyhow::{Context, ensure};
 use hdrhistogram::Histogram;
 use rand::Rng;
@@ -30,22 +30,47 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 /// How long a probe may take before the run fails.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Runs each interval without load and under `load` events/s.
-pub(crate) fn run(killfeed: &Path, load: u64) -> anyhow::Result<()> {
+/// One run.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Setting {
+    /// The flush interval, in seconds with an `s` behind.
+    pub interval: &'static str,
+    /// Events/s of the load; 0 for none.
+    pub rate: u64,
+}
+
+/// Each interval without load and under `load` events/s.
+pub(crate) fn settings(load: u64) -> Vec<Setting> {
+    let both = |interval| [0, load].map(|rate| Setting { interval, rate });
+    ["5s", "1s"].into_iter().flat_map(both).collect()
+}
+
+/// Runs each setting on a server of its own; `more` are further options of it.
+pub(crate) fn run(killfeed: &Path, settings: &[Setting], more: &[&str]) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     println!("\n### From 202 to SELECT: {PROBES} events at random moments\n");
-    println!("| flush interval | load, {TABLES} tables | p50 | p99 | longest | events of the load |");
-    println!("|---|---|---:|---:|---:|---:|");
-    for interval in ["5s", "1s"] {
-        for rate in [0, load] {
-            let dir = tempfile::tempdir()?;
-            let server = Server::killfeed(killfeed, "up", dir.path(), &["--flush-interval", interval])?;
-            let (latency_ms, sent) = runtime.block_on(measure(&server, interval, rate))?;
-            let at = |quantile| latency_ms.value_at_quantile(quantile) as f64 / 1_000.0;
-            let (p50, p99, longest) = (at(0.5), at(0.99), latency_ms.max() as f64 / 1_000.0);
-            let load = if rate == 0 { "none".into() } else { format!("{} events/s", grouped(rate as f64)) };
-            println!("| {interval} | {load} | {p50:.2} s | {p99:.2} s | {longest:.2} s | {} |", grouped(sent as f64));
+    println!(
+        "| flush interval | load, {TABLES} tables | p50 | p95 | p99 | longest | events of the load | peak memory |"
+    );
+    println!("|---|---|---:|---:|---:|---:|---:|---:|");
+    for (place, Setting { interval, rate }) in settings.iter().enumerate() {
+        let dir = tempfile::tempdir()?;
+        // A cluster may be shared: each setting's topics are its own.
+        let prefix = format!("visibility{place}-");
+        let mut options = vec!["--flush-interval", interval];
+        options.extend(more);
+        if more.contains(&"--log") {
+            options.extend(["--kafka-prefix", &prefix]);
         }
+        let server = Server::killfeed(killfeed, "up", dir.path(), &options)?;
+        let (latency_ms, sent) = runtime.block_on(measure(&server, interval, *rate))?;
+        let at = |quantile| latency_ms.value_at_quantile(quantile) as f64 / 1_000.0;
+        let (p50, p95, p99, longest) = (at(0.5), at(0.95), at(0.99), latency_ms.max() as f64 / 1_000.0);
+        let load = if *rate == 0 { "none".into() } else { format!("{} events/s", grouped(*rate as f64)) };
+        let (sent, memory) = (grouped(sent as f64), cpu::memory_peak_bytes(server.pid())? >> 20);
+        println!(
+            "| {interval} | {load} | {p50:.2} s | {p95:.2} s | {p99:.2} s | {longest:.2} s | {sent} | {memory} MiB |"
+        );
     }
     Ok(())
 }
