@@ -91,7 +91,8 @@ pub(crate) struct Options {
     #[arg(long, value_name = "CIDR", env = "KILLFEED_TRUSTED_PROXY", value_delimiter = ',')]
     pub(crate) trusted_proxy: Vec<IpNet>,
 
-    /// How long the log keeps events. Tables keep theirs; what no reader has seen is never deleted.
+    /// How long the log keeps events. Tables keep theirs. The embedded log never deletes what no reader has seen;
+    /// Kafka does, and an alarm comes at 80 % of the time.
     #[arg(long, value_name = "TIME", default_value = "7d", env = "KILLFEED_RETENTION", value_parser = parse_time)]
     pub(crate) retention: Duration,
 

@@ -145,3 +145,63 @@ async fn what_kafka_deleted_unread_is_given_up_by_command_and_counted() {
     let rows = server.sql("SELECT count(*) AS rows, count(DISTINCT id) AS ids FROM lost_tried WHERE n < 200").await;
     assert_eq!(rows, [json!({ "rows": 200, "ids": 200 })]);
 }
+
+/// Shortens the retention of all topics that hold events, and waits until Kafka has deleted all of clean.
+async fn shorten(cluster: &Cluster, home: &Home, on: &[&str], topic: &str) {
+    let applied = Command::new(KILLFEED)
+        .args(["topics", "apply", "--data-dir"])
+        .arg(home.path("data"))
+        .args(on)
+        .args(["--retention", "1s"])
+        .output()
+        .unwrap();
+    assert!(applied.status.success(), "{}", text(&applied));
+    let asker: BaseConsumer =
+        ClientConfig::new().set("bootstrap.servers", &cluster.brokers).set("group.id", "asker").create().unwrap();
+    let began = Instant::now();
+    for partition in 0..2 {
+        loop {
+            let (start, end) = asker.fetch_watermarks(topic, partition, Duration::from_secs(10)).unwrap();
+            if start == end {
+                break;
+            }
+            assert!(began.elapsed() < Duration::from_secs(60), "{topic}/{partition} still holds [{start}, {end})");
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_sink_stopped_past_a_shortened_retention_waits_for_an_operators_word() {
+    let _turn = TURN.lock().await;
+    let cluster = Cluster::start(1);
+    let (home, on) = (Home::new(), kafka::on(&cluster, "short-"));
+    let on = [&kafka::args(&on)[..], &["--partitions", "2"]].concat();
+    let server = home.up(&on);
+    kafka::send(&server, &events(0..200)).await;
+    server.flush().await;
+    server.kill();
+
+    let (ingest, process) = (home.role("ingest", &on), home.role("process", &on));
+    kafka::send(&ingest, &events(200..500)).await;
+    let query = home.role("query", &on);
+    wait_for(&query, "accepted", 500).await;
+    drop((ingest, process, query));
+    shorten(&cluster, &home, &on, "short-events.clean").await;
+    stops(&home, "sink", &on, "events.clean");
+    stops(&home, "sink", &on, "events.clean");
+    let (code, said) = accept_loss(&home, &on, &["--json"]);
+    assert_eq!(code, Some(0), "{said}");
+    let given: Vec<Value> = serde_json::from_str(&said).unwrap();
+    let lost: u64 = given.iter().map(|loss| loss["records_max"].as_u64().unwrap()).sum();
+    assert!((300..350).contains(&lost), "300 events, and the gaps of some transactions: {said}");
+
+    let server = home.up(&on);
+    kafka::send(&server, &events(500..600)).await;
+    server.flush().await;
+    let audit = server.get("/v1/audit").await;
+    assert_eq!(audit["balanced"], true, "{audit:#}");
+    assert_eq!(["accepted", "delivered", "expired"].map(|name| count(&audit, name)), [600, 300, lost], "{audit:#}");
+    let rows = server.sql("SELECT count(*) AS rows, count(DISTINCT id) AS ids FROM lost_tried").await;
+    assert_eq!(rows, [json!({ "rows": 300, "ids": 300 })]);
+}
