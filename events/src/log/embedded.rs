@@ -133,7 +133,12 @@ impl Shared {
             tracing::error!("the log's writer had panicked");
         }
         *self.core.store.write() = None;
-        *self.core.lock.lock() = None;
+        // Given back, not only closed: a process that is just being started shares the file until it runs.
+        if let Some(lock) = self.core.lock.lock().take()
+            && let Err(error) = lock.unlock()
+        {
+            tracing::warn!(%error, "the log's lock could not be given back");
+        }
     }
 }
 

@@ -119,6 +119,24 @@ async fn what_stood_stands_after_a_clean_close_and_generations_grow() {
     assert!(matches!(other, Err(Error::Refused(_))), "{other:?}");
 }
 
+/// A process that starts another one shares its open files with it for a moment.
+#[tokio::test]
+async fn a_closed_log_can_be_opened_while_this_process_starts_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                std::process::Command::new("true").status().unwrap();
+            }
+        });
+        let opened =
+            (0..50).try_for_each(|_| EmbeddedLog::open(dir.path(), Config::default(), Arc::new(clock())).map(drop));
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        opened.unwrap();
+    });
+}
+
 #[tokio::test]
 async fn damage_in_front_of_a_newer_journal_is_an_error_and_no_hole() {
     let dir = tempfile::tempdir().unwrap();
