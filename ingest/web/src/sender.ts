@@ -1,0 +1,245 @@
+// When a request is made, what goes into it, and what its answer means for what is held.
+
+import { judge, type Judgement, type Verdict } from "./answer.js";
+import { Backoff } from "./backoff.js";
+import type { Stamp, Timeline } from "./clock.js";
+import { line, type Entry } from "./event.js";
+import type { Keeper } from "./keeper.js";
+import type { Settings } from "./options.js";
+import type { Platform } from "./platform.js";
+import type { Queue } from "./queue.js";
+import type { Remote } from "./remote.js";
+
+/** A body of fewer characters is sent as it is, packed or not it is one packet. */
+const GZIP_MIN = 1_000;
+/** What a browser takes from all pages of an origin for requests that outlive them is 64 KiB; some is left for others. */
+const LAST_BYTES = 60_000;
+
+/** What becomes of events, told to whoever counts. */
+export interface Outcomes {
+  accepted(entry: Entry): void;
+  refused(entry: Entry): void;
+  expired(entry: Entry): void;
+  /** A request is over, and what has to be sent again is in the queue. */
+  settled(failed: boolean): void;
+}
+
+export class Sender {
+  private readonly backoff: Backoff;
+  private isBusy = false;
+  private isStopped = true;
+  private cancel: (() => void) | undefined;
+  private abort: AbortController | undefined;
+  /** When the request under way began, and when it is over. */
+  private begun: Stamp = { time: 0, raw: false };
+  private current: Promise<void> = Promise.resolve();
+
+  constructor(
+    private readonly settings: Settings,
+    private readonly headers: Record<string, string>,
+    private readonly platform: Platform,
+    private readonly timeline: Timeline,
+    private readonly remote: Remote,
+    private readonly keeper: Keeper,
+    private readonly queue: Queue,
+    private readonly outcomes: Outcomes,
+  ) {
+    const { backoffFirstMs, backoffCapMs, circuitFailures } = settings;
+    this.backoff = new Backoff(backoffFirstMs, backoffCapMs, circuitFailures, () => platform.random());
+  }
+
+  /** Whether a request is under way. */
+  get isSending(): boolean {
+    return this.isBusy;
+  }
+
+  /** Whether only probes go. */
+  get isOpen(): boolean {
+    return this.backoff.isOpen;
+  }
+
+  start(): void {
+    this.isStopped = false;
+    this.wake();
+  }
+
+  /** Makes no further request, and gives up the one under way; ready when what it carried is in doubt. */
+  async stop(): Promise<void> {
+    this.isStopped = true;
+    this.cancel?.();
+    this.abort?.abort();
+    await this.current;
+  }
+
+  /** Something has changed: makes the next request at its time. */
+  wake(): void {
+    this.cancel?.();
+    this.cancel = undefined;
+    const first = this.queue.entries[0];
+    if (this.isStopped || this.isBusy || !first) return;
+    const isFull = this.queue.length >= this.eventsMax || this.queue.bytes >= this.bytesMax;
+    const due = isFull || this.backoff.isFailing ? -Infinity : first.due;
+    const wait = Math.max(due, this.backoff.notBefore) - this.platform.monotonic();
+    this.cancel = this.platform.after(Math.max(0, wait), () => void this.request());
+  }
+
+  /** The network is there again: a wait that is no server's wish is over. */
+  retryNow(): void {
+    this.backoff.hasten(this.platform.monotonic());
+    this.wake();
+  }
+
+  /**
+   * The page may end at any moment: sends what fits into a last request, which goes on without it. With `isOver`, the
+   * request under way is given up with the page, so what it carries goes along.
+   */
+  last(isOver: boolean): void {
+    if (this.isStopped || (this.isBusy && !isOver) || !this.remote.isEnabled) return;
+    this.cancel?.();
+    this.expire();
+    const batch = this.peek(LAST_BYTES);
+    if (batch.length === 0) return;
+    const at = this.isBusy ? this.begun : this.timeline.stamp();
+    const canAnswer = this.platform.keepalive && (!isOver || "authorization" in this.headers);
+    if (canAnswer && !this.isBusy) return void this.deliver(this.queue.take(batch.length, Infinity), true);
+    if (!this.handOver(this.body(batch, at))) return;
+    this.keeper.intendNow(batch, at);
+    // Nobody will say what became of them: they are in doubt until the next request.
+    for (const entry of batch) this.doubt(entry, at);
+  }
+
+  private get eventsMax(): number {
+    return this.remote.limit("batch_events", this.settings.batchEvents);
+  }
+
+  private get bytesMax(): number {
+    return this.remote.limit("body_bytes", this.settings.batchBytes);
+  }
+
+  private async request(): Promise<void> {
+    this.cancel = undefined;
+    if (this.isBusy || this.isStopped) return;
+    this.isBusy = true;
+    const refreshed = this.remote.refresh();
+    // An event in doubt is judged by its age, and by a clock that stood still it is too young.
+    if (this.timeline.isDoubtful && this.queue.entries.some(({ doubt }) => doubt)) await refreshed;
+    this.expire();
+    const batch = this.backoff.isOpen ? this.queue.take(1, 0) : this.queue.take(this.eventsMax, this.bytesMax);
+    this.isBusy = false;
+    if (batch.length > 0 && !this.isStopped) await this.deliver(batch, false);
+  }
+
+  private deliver(batch: Entry[], isLast: boolean): Promise<void> {
+    this.isBusy = true;
+    this.begun = this.timeline.stamp();
+    return (this.current = this.attempt(batch, isLast, this.begun));
+  }
+
+  private async attempt(batch: Entry[], isLast: boolean, at: Stamp): Promise<void> {
+    if (isLast) this.keeper.intendNow(batch, at);
+    else await this.keeper.intend(batch, at);
+    const judgement = await this.post(batch, isLast);
+    this.isBusy = false;
+    this.settle(batch, judgement, at);
+    this.wake();
+  }
+
+  private settle(batch: Entry[], { verdicts, retryAfterMs }: Judgement, at: Stamp): void {
+    const gone = new Set<Entry>();
+    batch.forEach((entry, place) => {
+      const verdict = verdicts[place] ?? "doubt";
+      if (verdict === "doubt") this.doubt(entry, at);
+      entry.due = -Infinity;
+      if (verdict !== "accepted" && verdict !== "refused") return;
+      gone.add(entry);
+      this.keeper.remove(entry);
+      this.outcomes[verdict](entry);
+    });
+    this.queue.release(gone);
+    this.keeper.fulfil(batch);
+    const failed = gone.size < batch.length;
+    if (failed) this.backoff.failed(this.platform.monotonic(), verdicts.includes("accepted"), retryAfterMs);
+    else this.backoff.succeeded();
+    this.outcomes.settled(failed);
+  }
+
+  private doubt(entry: Entry, at: Stamp): void {
+    if (entry.doubt) return;
+    entry.doubt = at;
+    this.keeper.put(entry);
+  }
+
+  /** Lets go of what was in doubt for so long that the server may have forgotten it. */
+  private expire(): void {
+    const now = this.timeline.now();
+    const margin = this.settings.requestTimeoutMs;
+    const isOld = ({ doubt, type }: Entry) =>
+      doubt !== undefined && now - this.timeline.of(doubt) > this.remote.windowMs(type) - margin;
+    const old = this.queue.idle.filter(isOld);
+    this.queue.remove(new Set(old));
+    for (const entry of old) {
+      this.keeper.remove(entry);
+      this.outcomes.expired(entry);
+    }
+  }
+
+  private async post(batch: Entry[], isLast: boolean): Promise<Judgement> {
+    const all = (verdict: Verdict) => ({ verdicts: batch.map(() => verdict), retryAfterMs: 0 });
+    const abort = (this.abort = new AbortController());
+    let stop = () => {};
+    const tooLate = new Promise<never>((_, reject) => {
+      stop = this.platform.after(this.settings.requestTimeoutMs, () => {
+        reject(new Error("no answer"));
+        abort.abort();
+      });
+    });
+    try {
+      const ids = batch.map(({ id }) => id);
+      const answered = this.fetch(batch, isLast, abort.signal).then((response) => judge(response, ids));
+      return await Promise.race([answered, tooLate]);
+    } catch (error) {
+      return all(this.platform.wasUnsent(error) ? "again" : "doubt");
+    } finally {
+      stop();
+    }
+  }
+
+  private async fetch(batch: Entry[], isLast: boolean, signal: AbortSignal): Promise<Response> {
+    const headers: Record<string, string> = { ...this.headers, "content-type": "application/x-ndjson" };
+    const text = this.body(batch, this.timeline.stamp());
+    let body: BodyInit = text;
+    const packs = this.settings.compression === "gzip" && !isLast && text.length >= GZIP_MIN;
+    if (packs && this.platform.gzip && this.remote.takes("gzip")) {
+      body = await this.platform.gzip(text);
+      headers["content-encoding"] = "gzip";
+    }
+    const init: RequestInit = { method: "POST", headers, body, signal, credentials: "omit", cache: "no-store" };
+    return this.platform.fetch(this.url, isLast ? { ...init, keepalive: true } : init);
+  }
+
+  private get url(): string {
+    return `${this.settings.url}/v1/batch`;
+  }
+
+  private body(batch: readonly Entry[], at: Stamp): string {
+    const now = this.timeline.of(at);
+    return batch.map((entry) => line(entry, this.timeline, now)).join("");
+  }
+
+  /** The first events of so many bytes, without taking them. */
+  private peek(bytesMax: number): Entry[] {
+    let bytes = 0;
+    const past = this.queue.entries.findIndex((entry) => (bytes += entry.bytes) > bytesMax);
+    return this.queue.entries.slice(0, past < 0 ? undefined : past);
+  }
+
+  /** Gives a body to the browser, to be sent whatever becomes of the page; says whether it took it. */
+  private handOver(body: string): boolean {
+    if (!("authorization" in this.headers) && this.platform.beacon) return this.platform.beacon(this.url, body);
+    if (!this.platform.keepalive) return false;
+    const headers = { ...this.headers, "content-type": "text/plain" };
+    const init: RequestInit = { method: "POST", headers, body, keepalive: true, credentials: "omit" };
+    this.platform.fetch(this.url, init).catch(() => {});
+    return true;
+  }
+}
