@@ -1,11 +1,16 @@
 // What an answer says of each event of a request.
 
-/** What became of an event: taken; never to be taken; not taken, so it goes again; or nobody knows, and it goes again. */
-export type Verdict = "accepted" | "refused" | "again" | "doubt";
+/**
+ * What became of an event: taken, on every replica (`durable`) or as its type's schema asks (`accepted`); never to be
+ * taken; not taken, so it goes again; or nobody knows, and it goes again.
+ */
+export type Verdict = "durable" | "accepted" | "refused" | "again" | "doubt";
 
 export interface Judgement {
   verdicts: Verdict[];
   retryAfterMs: number;
+  /** What went wrong, for people. */
+  error?: string | undefined;
 }
 
 /** Of an answer no more than this is read, in bytes; a longer one is no answer. */
@@ -19,8 +24,10 @@ const NOT_KEPT = [408, 429, 503];
 export async function judge(response: Response, ids: string[]): Promise<Judgement> {
   const seconds = Number(response.headers.get("retry-after") ?? 0);
   const retryAfterMs = seconds > 0 ? seconds * 1_000 : 0;
-  const verdicts = results(await text(response), ids) ?? ids.map(() => overall(response.status));
-  return { verdicts, retryAfterMs };
+  const body = await text(response);
+  const verdicts = results(body, ids) ?? ids.map(() => overall(response.status));
+  const isWell = verdicts.every((verdict) => verdict === "durable" || verdict === "accepted");
+  return { verdicts, retryAfterMs, error: isWell ? undefined : `${response.status} ${body.slice(0, 200)}` };
 }
 
 function overall(status: number): Verdict {
@@ -31,7 +38,7 @@ function overall(status: number): Verdict {
 /** One verdict for each event, if the body is a whole answer to this request. */
 function results(body: string, ids: string[]): Verdict[] | undefined {
   try {
-    const { results } = JSON.parse(body) as { results: { id: string | null; status: number }[] };
+    const { results } = JSON.parse(body) as { results: Result[] };
     if (!Array.isArray(results) || results.length !== ids.length) return undefined;
     const fits = results.every(({ id, status }, place) => (id ?? ids[place]) === ids[place] && status >= 100);
     return fits ? results.map(verdict) : undefined;
@@ -40,8 +47,16 @@ function results(body: string, ids: string[]): Verdict[] | undefined {
   }
 }
 
-function verdict({ status, retry, unknown }: { status: number; retry?: unknown; unknown?: unknown }): Verdict {
-  if (status === 202) return "accepted";
+interface Result {
+  id: string | null;
+  status: number;
+  retry?: unknown;
+  unknown?: unknown;
+  durability?: unknown;
+}
+
+function verdict({ status, retry, unknown, durability }: Result): Verdict {
+  if (status === 202) return durability === "all" ? "durable" : "accepted";
   if (retry !== true) return "refused";
   return unknown === true ? "doubt" : "again";
 }

@@ -1,6 +1,6 @@
 // The client: what a game calls.
 
-import { Timeline } from "./clock.js";
+import { Timeline, type Stamp } from "./clock.js";
 import { complete, lineBytes, LOSS_TYPE, write, type Common, type Entry, type Event } from "./event.js";
 import { Keeper, type Legacy } from "./keeper.js";
 import { Losses, type Reason } from "./losses.js";
@@ -9,29 +9,46 @@ import { ambient, type Platform } from "./platform.js";
 import { Queue } from "./queue.js";
 import { Remote } from "./remote.js";
 import { Sender } from "./sender.js";
-import { boundary, readSession, SESSION_END, SESSION_NOTE_MS, SESSION_START, type Session } from "./session.js";
+import {
+  readSession, SESSION_END, SESSION_NOTE_MS, SESSION_START, sessionEnd, sessionStart, type Session,
+} from "./session.js";
 import { BrowserStore } from "./store.js";
 
-/** What a client has done so far, for a debug overlay: sent + restored = acknowledged + lost + pending. */
+/** How things stand, for a debug overlay. At any moment sent + recovered = delivered + lost + pending. */
 export interface Stats {
-  /** Calls of `send`, and events that begin or end sessions. */
+  /** Events given to `send`, and those that begin and end sessions. */
   sent: number;
-  /** Events that an earlier run had stored, damaged ones included. */
-  restored: number;
-  /** Events that the server has. */
+  /** Events that an earlier run left in the store, damaged ones included. */
+  recovered: number;
+  /** Events that the server took. */
+  delivered: number;
+  /** Of these, those that it has on every replica: acknowledged, as the server uses the word. */
   acknowledged: number;
-  /** Events that nobody will get, by reason; a reason that isn't there is 0. */
+  /** Events that were not delivered and never will be, by reason; what never happened is missing. */
   lost: Partial<Record<Reason, number>>;
-  /** Events that are held, those under way included; and bytes of all that is held. */
+  /** Events held: in memory, in the store, or under way. */
   pending: number;
-  pendingBytes: number;
-  /** Events that are to be stored, and are not yet. */
+  /** Of these, those in the store; and those that are to be stored, and are not yet. */
+  stored: number;
   unstored: number;
-  /** Requests with events that are over, and those of them after which some had to be sent again. */
+  /** Bytes of the lines of all that is held, and of those that are to be stored. */
+  memoryBytes: number;
+  storeBytes: number;
+  /** Requests that ended, one way or other; of these, those after which something had to be sent again. */
   requests: number;
   failures: number;
-  /** Whether the server failed so often in a row that only probes go. */
+  /** Bytes of their bodies as they went over the wire. */
+  bodyBytes: number;
+  /** How long the last request took, in ms. */
+  roundTripMs: number | undefined;
+  /** Whether only probes go, after many failures in a row. */
   circuitOpen: boolean;
+  /** Whether the server's configuration has been read. */
+  configured: boolean;
+  /** What went wrong last with a request. */
+  lastError: string | undefined;
+  /** What is wrong with the store now. */
+  storeError: string | undefined;
 }
 
 export class Client {
@@ -45,7 +62,9 @@ export class Client {
   private readonly keeper: Keeper;
   private readonly sender: Sender;
   private readonly common: Common = { attributes: {}, data: {} };
-  private readonly counts = { sent: 0, restored: 0, acknowledged: 0, requests: 0, failures: 0 };
+  private readonly counts = { sent: 0, recovered: 0, delivered: 0, acknowledged: 0, requests: 0, failures: 0 };
+  private roundTripMs: number | undefined;
+  private lastError: string | undefined;
   private readonly waiting = new Set<() => void>();
   private readonly unwatch: () => void;
   private session: Session | undefined;
@@ -71,13 +90,14 @@ export class Client {
     this.losses = new Losses(() => this.lossChanged());
     this.queue = new Queue(settings, (entry) => this.drop(entry, entry.key === "" ? "queue_full" : "disk_full"));
     const outcomes = {
-      accepted: (entry: Entry) => void (entry.report || this.counts.acknowledged++),
+      accepted: (entry: Entry) => void (entry.report || this.counts.delivered++),
+      durable: (entry: Entry) => void (entry.report || (this.counts.delivered++, this.counts.acknowledged++)),
       refused: (entry: Entry) => this.drop(entry, "refused"),
       expired: (entry: Entry) => {
         this.drop(entry, "expired");
         this.notify();
       },
-      settled: (failed: boolean) => this.settled(failed),
+      settled: (failed: boolean, error: string | undefined, began: Stamp) => this.settled(failed, error, began),
     };
     this.sender = new Sender(
       settings, headers, this.platform, this.timeline, this.remote, this.keeper, this.queue, outcomes,
@@ -117,23 +137,26 @@ export class Client {
     else this.purge();
   }
 
-  /** Begins a session, and ends the one before; these attributes stand on its first and its last event. Returns its id. */
-  startSession(attributes: Record<string, string> = {}): string {
+  /**
+   * Begins a session: sends `session.start`, and every event from now on has its `sessionid`. Ends the one before. With a
+   * store, the end of a session that a page which died could not send is sent at the next start. Returns its id.
+   */
+  startSession(player = ""): string {
     this.endSession();
-    const { time, raw } = this.timeline.stamp();
-    const session = { id: this.platform.uuid(), endId: this.platform.uuid(), attributes, time, raw };
-    this.session = session;
-    this.send(boundary(SESSION_START, session));
+    const began = this.timeline.stamp();
+    this.session = { id: this.platform.uuid(), player, began, last: began };
+    this.send(sessionStart(this.session));
     this.noteSession();
-    return session.id;
+    return this.session.id;
   }
 
-  /** Ends the session. One that isn't ended, ends at the next start, with the time at which it was last heard of. */
+  /** Ends the session, if there is one: sends `session.end`. */
   endSession(): void {
     const { session } = this;
     if (!session) return;
+    session.last = this.timeline.stamp();
+    this.send(sessionEnd(session, false));
     this.session = undefined;
-    this.take(boundary(SESSION_END, session), session.endId);
     this.keeper.note("session", undefined);
   }
 
@@ -142,6 +165,7 @@ export class Client {
    * before is delivered or lost, with `true`; or after so many ms, with `false`.
    */
   flush(timeoutMs = 10_000): Promise<boolean> {
+    this.report();
     const before = new Set(this.queue.entries);
     for (const entry of before) entry.due = -Infinity;
     this.sender.wake();
@@ -155,9 +179,9 @@ export class Client {
   async close(timeoutMs = 2_000): Promise<boolean> {
     if (this.isClosed) return this.queue.length === 0;
     this.endSession();
-    this.report();
+    const flushed = this.flush(timeoutMs);
     this.isClosed = true;
-    const isEmpty = await this.flush(timeoutMs);
+    const isEmpty = await flushed;
     this.unwatch();
     await this.sender.stop();
     const left = this.queue.entries.filter((entry) => entry.key === "");
@@ -171,13 +195,22 @@ export class Client {
 
   /** What became of events so far. */
   stats(): Stats {
+    const held = this.queue.entries.filter((entry) => !entry.report);
+    const { unstored } = this.keeper;
     return {
       ...this.counts,
       lost: { ...this.losses.total },
-      pending: this.queue.entries.filter((entry) => !entry.report).length,
-      pendingBytes: this.queue.bytes,
-      unstored: this.keeper.unstored,
+      pending: held.length,
+      stored: Math.max(0, held.filter(({ key }) => key !== "").length - unstored),
+      unstored,
+      memoryBytes: this.queue.bytes,
+      storeBytes: this.queue.bytesToStore,
+      bodyBytes: this.sender.bodyBytes,
+      roundTripMs: this.roundTripMs,
       circuitOpen: this.sender.isOpen,
+      configured: this.remote.isKnown,
+      lastError: this.lastError,
+      storeError: this.keeper.error,
     };
   }
 
@@ -188,12 +221,13 @@ export class Client {
   }
 
   private takeOver({ entries, damaged, losses, session }: Legacy): void {
-    this.counts.restored += entries.filter((entry) => !entry.report).length + damaged;
+    this.counts.recovered += entries.filter((entry) => !entry.report).length + damaged;
     if (damaged > 0) this.losses.count("damaged", "(unknown)", damaged);
     this.losses.untell(losses);
     this.queue.adopt(entries, this.keeper.own);
     const missing = readSession(session);
-    if (missing) this.take(boundary(SESSION_END, missing, { repaired: "true" }), missing.endId, missing);
+    // Of two pages that find the same note, each would end it: by its id, that is one event.
+    if (missing) this.take(sessionEnd(missing, true), `${missing.id}-end`, missing.last);
     if (!this.hasConsent) this.purge();
     this.sender.wake();
   }
@@ -207,13 +241,14 @@ export class Client {
     try {
       const whole = this.hooked(event);
       if (!whole) return lose("hook");
-      const oneIn = this.remote.oneIn(whole.type);
+      const isSession = whole.type === SESSION_START || whole.type === SESSION_END;
+      const oneIn = isSession ? 1 : this.remote.oneIn(whole.type);
       if (!this.remote.isEnabled || (oneIn > 1 && this.platform.random() * oneIn >= 1)) return lose("sampled");
       const head = write(whole, id, this.settings.source, oneIn);
       const most = this.remote.limit("event_bytes", this.settings.eventBytes);
       const bytes = head.length > most ? head.length : lineBytes(head);
       if (bytes > most) return lose("too_large");
-      const isStored = (this.settings.delivery[whole.type] ?? this.settings.deliveryDefault) === "stored";
+      const isStored = isSession || (this.settings.delivery[whole.type] ?? this.settings.deliveryDefault) === "stored";
       const due = this.platform.monotonic() + this.settings.batchTimeMs;
       const key = isStored ? this.keeper.nextKey() : "";
       const entry: Entry = { key, id, type: whole.type, head, bytes, at, due, doubt: undefined };
@@ -224,8 +259,9 @@ export class Client {
   }
 
   private hooked(event: Event): Event | null | undefined {
-    const own = this.session && event.sessionid === undefined ? { sessionid: this.session.id } : {};
-    const whole = complete({ ...own, ...event }, this.common);
+    const { attributes, data } = this.common;
+    const session: Record<string, string> = this.session ? { sessionid: this.session.id } : {};
+    const whole = complete(event, { attributes: { ...attributes, ...session }, data });
     if (!this.beforeSend) return whole;
     try {
       const seen = this.beforeSend(whole);
@@ -239,21 +275,24 @@ export class Client {
     if (!this.queue.push(entry)) return false;
     this.keeper.put(entry);
     const { session } = this;
-    if (session && entry.at.time - session.time > SESSION_NOTE_MS) this.noteSession();
+    if (session && entry.at.time - session.last.time > SESSION_NOTE_MS) this.noteSession();
     this.sender.wake();
     return true;
   }
 
   private noteSession(): void {
-    if (this.session && this.hasConsent) this.keeper.note("session", Object.assign(this.session, this.timeline.stamp()));
+    const { session } = this;
+    if (!session || !this.hasConsent) return;
+    session.last = this.timeline.stamp();
+    this.keeper.note("session", session);
   }
 
   /** Takes an event off the books: it is out of the queue, or about to be. */
   private drop(entry: Entry, reason: Reason): void {
     this.keeper.remove(entry);
-    // A report that was not delivered is told by the next one; refused once, it would be refused for ever.
     if (!entry.report) this.losses.count(reason, entry.type);
-    else if (reason !== "refused") this.losses.untell(entry.report);
+    // A report that was not delivered is told by the next one. One in doubt may have been.
+    else if (reason !== "expired") this.losses.untell(entry.report);
   }
 
   private purge(): void {
@@ -265,10 +304,13 @@ export class Client {
     this.notify();
   }
 
-  private settled(failed: boolean): void {
+  private settled(failed: boolean, error: string | undefined, began: Stamp): void {
     this.counts.requests += 1;
     if (failed) this.counts.failures += 1;
+    this.lastError = error ?? this.lastError;
+    this.roundTripMs = this.timeline.now() - this.timeline.of(began);
     if (!this.hasConsent) this.purge();
+    this.lossChanged();
     this.noteSession();
     this.notify();
   }
@@ -292,6 +334,8 @@ export class Client {
     this.reporting?.();
     this.reporting = undefined;
     if (!this.hasConsent || this.isClosed || this.losses.isTold || this.settings.lossReportMs === 0) return;
+    // One at a time: what is lost in the meantime is the next one's.
+    if (this.queue.entries.some((entry) => entry.report)) return;
     const report = this.losses.tell();
     const event = { ...this.common.attributes, type: LOSS_TYPE, data: { lost: report } };
     const id = this.platform.uuid();

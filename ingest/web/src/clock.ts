@@ -20,6 +20,7 @@ export interface Stamp {
 export class Timeline {
   private readonly anchor: number;
   private drift: number;
+  /** The last stamp's moment, in whole microseconds. */
   private last = -Infinity;
   /** What the server's clock shows beyond the first reading: as it was measured first, and last. */
   private first: number | undefined;
@@ -28,13 +29,14 @@ export class Timeline {
   isDoubtful = false;
 
   constructor(private readonly platform: Platform) {
-    this.anchor = this.drift = platform.now() - platform.monotonic();
+    this.drift = platform.now() - platform.monotonic();
+    this.anchor = Math.round(this.drift);
   }
 
   /** The time now, later than in any stamp before. */
   stamp(): Stamp {
-    this.last = Math.max(this.platform.monotonic(), this.last + 0.001);
-    return { time: this.anchor + this.last + this.offset, raw: this.first === undefined };
+    this.last = Math.max(Math.floor(this.platform.monotonic() * 1_000), this.last + 1);
+    return { time: this.anchor + this.offset + this.last / 1_000, raw: this.first === undefined };
   }
 
   /** The time of a stamp, of an earlier run too, as far as the server's clock is known by now. */
@@ -50,7 +52,7 @@ export class Timeline {
   /** The server said `serverTime` between the moment `asked` of the monotonic clock and this one. */
   measured(asked: number, serverTime: number): void {
     this.isDoubtful = false;
-    const offset = serverTime - this.anchor - (asked + this.platform.monotonic()) / 2;
+    const offset = Math.round(serverTime - this.anchor - (asked + this.platform.monotonic()) / 2);
     if (this.first === undefined) this.first = this.offset = offset;
     // A monotonic clock may stand still while the machine sleeps; it never runs ahead. So time only ever moves on.
     else if (offset > this.offset + STOOD_STILL_MS) this.offset = offset;
@@ -68,10 +70,10 @@ export class Timeline {
 
 /** A time as RFC 3339 with microseconds and Z: always 27 characters. What no year of four digits has becomes 1970. */
 export function timestamp(time: number): string {
-  const whole = Math.floor(time);
-  if (!(whole >= 0 && whole < 253_402_300_800_000)) return timestamp(0);
-  const micros = Math.floor((time - whole) * 1_000);
-  return `${new Date(whole).toISOString().slice(0, 23)}${String(micros).padStart(3, "0")}Z`;
+  const micros = Math.round(time * 1_000);
+  if (!(micros >= 0 && micros < 253_402_300_800_000_000)) return timestamp(0);
+  const text = new Date(Math.floor(micros / 1_000)).toISOString();
+  return `${text.slice(0, 23)}${String(micros % 1_000).padStart(3, "0")}Z`;
 }
 
 /** Reads what the server writes as a time; `undefined` for anything else. */

@@ -39,11 +39,15 @@ export class Keeper {
   /** Keys that have to be set or removed, in that order. */
   private readonly dirty = new Map<string, string | undefined>();
   private writing: Promise<void> | undefined;
+  /** What is being written. */
+  private underWay: readonly Change[] = [];
   private scheduled = false;
   private isRegistered = false;
   private isHanging = false;
   /** Whether there ever was a note for the end of the page. */
   private noted = false;
+  /** What is wrong with the store now. */
+  error: string | undefined;
   private readonly leaving = new AbortController();
   private readonly releases: (() => void)[] = [];
 
@@ -64,9 +68,7 @@ export class Keeper {
 
   /** Events that have to be written yet. */
   get unstored(): number {
-    let events = 0;
-    for (const [key, value] of this.dirty) if (value !== undefined && key.includes("/e/")) events += 1;
-    return events;
+    return [...this.underWay, ...this.dirty].filter(([key, value]) => value !== undefined && isEvent(key)).length;
   }
 
   put(entry: Entry): void {
@@ -241,16 +243,21 @@ export class Keeper {
   private async write(): Promise<boolean> {
     let isWhole = true;
     while (this.dirty.size > 0 && isWhole) {
-      const changes = [...this.dirty];
+      const changes = (this.underWay = [...this.dirty]);
       this.dirty.clear();
-      isWhole = await this.store!.write(changes).then(() => true, () => this.writeSome(changes));
+      isWhole = await this.store!.write(changes).then(() => true, (error: unknown) => {
+        this.error = String(error);
+        return this.writeSome(changes);
+      });
+      this.underWay = [];
+      if (isWhole) this.error = undefined;
     }
     return isWhole;
   }
 
   /** After a failure: makes room first, then writes as much as there is room for; the rest waits. */
   private async writeSome(changes: readonly Change[]): Promise<boolean> {
-    const isRemoval = ([key, value]: Change) => value === undefined && key.includes("/e/");
+    const isRemoval = ([key, value]: Change) => value === undefined && isEvent(key);
     const removals = changes.filter(isRemoval);
     const rest = [...(removals.length > 0 ? [removals] : []), ...changes.filter((c) => !isRemoval(c)).map((c) => [c])];
     try {
@@ -285,4 +292,8 @@ export class Keeper {
 
 function laneOf({ key }: Entry): string {
   return key.slice(0, key.indexOf("/"));
+}
+
+function isEvent(key: string): boolean {
+  return key.includes("/e/");
 }

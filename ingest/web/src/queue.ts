@@ -31,6 +31,11 @@ export class Queue {
     return this.totalBytes;
   }
 
+  /** Of these, those of events that are stored. */
+  get bytesToStore(): number {
+    return this.storedBytes;
+  }
+
   /** The events that are held, the oldest first. */
   get entries(): readonly Entry[] {
     return this.items;

@@ -21,6 +21,8 @@ interface Answer {
 
 export class Remote {
   private answer: Answer = {};
+  /** Whether the server has said anything. */
+  isKnown = false;
   private asking: Promise<void> | undefined;
   /** The moment from which on it is time to ask, in ms of the monotonic clock. */
   private next = -Infinity;
@@ -58,7 +60,7 @@ export class Remote {
   }
 
   /** The smaller of `mine` and what the server takes. */
-  limit(name: "event_bytes" | "batch_events" | "body_bytes", mine: number): number {
+  limit(name: "event_bytes" | "batch_events" | "body_decompressed_bytes", mine: number): number {
     return Math.min(mine, positive(this.answer.limits?.[name]) ?? mine);
   }
 
@@ -75,6 +77,7 @@ export class Remote {
       const answer = await this.fetch();
       if (typeof answer !== "object" || answer === null || Array.isArray(answer)) return;
       this.answer = answer;
+      this.isKnown = true;
       this.next = asked + this.settings.configTimeMs;
       const time = parseTime(answer.server_time);
       if (time !== undefined) this.timeline.measured(asked, time);

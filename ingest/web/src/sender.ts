@@ -18,10 +18,11 @@ const LAST_BYTES = 60_000;
 /** What becomes of events, told to whoever counts. */
 export interface Outcomes {
   accepted(entry: Entry): void;
+  durable(entry: Entry): void;
   refused(entry: Entry): void;
   expired(entry: Entry): void;
   /** A request is over, and what has to be sent again is in the queue. */
-  settled(failed: boolean): void;
+  settled(failed: boolean, error: string | undefined, began: Stamp): void;
 }
 
 export class Sender {
@@ -33,6 +34,8 @@ export class Sender {
   /** When the request under way began, and when it is over. */
   private begun: Stamp = { time: 0, raw: false };
   private current: Promise<void> = Promise.resolve();
+  /** Bytes of bodies as they went over the wire. */
+  bodyBytes = 0;
 
   constructor(
     private readonly settings: Settings,
@@ -113,7 +116,7 @@ export class Sender {
   }
 
   private get bytesMax(): number {
-    return this.remote.limit("body_bytes", this.settings.batchBytes);
+    return this.remote.limit("body_decompressed_bytes", this.settings.batchBytes);
   }
 
   private async request(): Promise<void> {
@@ -144,13 +147,13 @@ export class Sender {
     this.wake();
   }
 
-  private settle(batch: Entry[], { verdicts, retryAfterMs }: Judgement, at: Stamp): void {
+  private settle(batch: Entry[], { verdicts, retryAfterMs, error }: Judgement, at: Stamp): void {
     const gone = new Set<Entry>();
     batch.forEach((entry, place) => {
       const verdict = verdicts[place] ?? "doubt";
       if (verdict === "doubt") this.doubt(entry, at);
       entry.due = -Infinity;
-      if (verdict !== "accepted" && verdict !== "refused") return;
+      if (verdict === "doubt" || verdict === "again") return;
       gone.add(entry);
       this.keeper.remove(entry);
       this.outcomes[verdict](entry);
@@ -158,9 +161,10 @@ export class Sender {
     this.queue.release(gone);
     this.keeper.fulfil(batch);
     const failed = gone.size < batch.length;
-    if (failed) this.backoff.failed(this.platform.monotonic(), verdicts.includes("accepted"), retryAfterMs);
+    const progress = verdicts.includes("durable") || verdicts.includes("accepted");
+    if (failed) this.backoff.failed(this.platform.monotonic(), progress, retryAfterMs);
     else this.backoff.succeeded();
-    this.outcomes.settled(failed);
+    this.outcomes.settled(failed, error, at);
   }
 
   private doubt(entry: Entry, at: Stamp): void {
@@ -184,7 +188,6 @@ export class Sender {
   }
 
   private async post(batch: Entry[], isLast: boolean): Promise<Judgement> {
-    const all = (verdict: Verdict) => ({ verdicts: batch.map(() => verdict), retryAfterMs: 0 });
     const abort = (this.abort = new AbortController());
     let stop = () => {};
     const tooLate = new Promise<never>((_, reject) => {
@@ -198,7 +201,8 @@ export class Sender {
       const answered = this.fetch(batch, isLast, abort.signal).then((response) => judge(response, ids));
       return await Promise.race([answered, tooLate]);
     } catch (error) {
-      return all(this.platform.wasUnsent(error) ? "again" : "doubt");
+      const verdict = this.platform.wasUnsent(error) ? "again" : "doubt";
+      return { verdicts: batch.map((): Verdict => verdict), retryAfterMs: 0, error: String(error) };
     } finally {
       stop();
     }
@@ -207,12 +211,13 @@ export class Sender {
   private async fetch(batch: Entry[], isLast: boolean, signal: AbortSignal): Promise<Response> {
     const headers: Record<string, string> = { ...this.headers, "content-type": "application/x-ndjson" };
     const text = this.body(batch, this.timeline.stamp());
-    let body: BodyInit = text;
+    let body: string | Uint8Array<ArrayBuffer> = text;
     const packs = this.settings.compression === "gzip" && !isLast && text.length >= GZIP_MIN;
     if (packs && this.platform.gzip && this.remote.takes("gzip")) {
       body = await this.platform.gzip(text);
       headers["content-encoding"] = "gzip";
     }
+    this.bodyBytes += typeof body === "string" ? batch.reduce((sum, entry) => sum + entry.bytes, 0) : body.length;
     const init: RequestInit = { method: "POST", headers, body, signal, credentials: "omit", cache: "no-store" };
     return this.platform.fetch(this.url, isLast ? { ...init, keepalive: true } : init);
   }

@@ -1,35 +1,42 @@
-// Sessions: a start, an end, and the end of one that had none.
+// Sessions: from a start to an end, and the end that a page that died could not send.
 
+import type { Stamp } from "./clock.js";
 import type { Event } from "./event.js";
 
-export const SESSION_START = "killfeed.session_start";
-export const SESSION_END = "killfeed.session_end";
-
-/** How old the note of a session may be, in ms: a session that is never ended ends there at the latest. */
+/** Type of the event that begins a session. */
+export const SESSION_START = "session.start";
+/** Type of the event that ends one. */
+export const SESSION_END = "session.end";
+/** How often a session under way is noted down, in ms. */
 export const SESSION_NOTE_MS = 10_000;
 
-/** A session as it stands in the store. */
+/** A session under way, as it is noted down. */
 export interface Session {
-  /** Its `sessionid`. */
   readonly id: string;
-  /** Id of the event that ends it: fixed from the start, so that two that end it count once. */
-  readonly endId: string;
-  /** Attributes of its first and its last event. */
-  readonly attributes: Record<string, string>;
-  /** When something last happened in it, in ms since 1970, and whether that is the local clock's. */
-  time: number;
-  raw: boolean;
+  /** Whose it is; empty if nobody's. */
+  readonly player: string;
+  /** When it began, and was last known to be under way. */
+  readonly began: Stamp;
+  last: Stamp;
 }
 
-/** A session that an earlier run left, if the note says so. */
+/** A session that an earlier run left without an end, if the note says so. */
 export function readSession(note: unknown): Session | undefined {
-  const { id, endId, attributes, time, raw } = (note ?? {}) as Partial<Session>;
-  if (typeof id !== "string" || typeof endId !== "string" || typeof time !== "number") return undefined;
-  const isPlain = typeof attributes === "object" && attributes !== null && !Array.isArray(attributes);
-  return { id, endId, attributes: isPlain ? attributes : {}, time, raw: raw === true };
+  const { id, player, began, last } = (note ?? {}) as Partial<Session>;
+  const isSound = typeof id === "string" && typeof player === "string" && isStamp(began) && isStamp(last);
+  return isSound ? { id, player, began, last } : undefined;
 }
 
-/** The event that begins or ends a session. It has no payload: the same end told twice is one. */
-export function boundary(type: string, { id, attributes }: Session, more: Partial<Event> = {}): Event {
-  return { ...attributes, ...more, type, sessionid: id };
+export function sessionStart({ id, player }: Session): Event {
+  return { type: SESSION_START, sessionid: id, playerid: player || undefined };
+}
+
+/** The event that ends a session; `repaired` if that happens at the next start. */
+export function sessionEnd({ id, player, began, last }: Session, repaired: boolean): Event {
+  const duration_s = Math.max(0, Math.round((last.time - began.time) * 1_000) / 1_000_000);
+  return { type: SESSION_END, sessionid: id, playerid: player || undefined, data: { repaired, duration_s } };
+}
+
+function isStamp(stamp: unknown): stamp is Stamp {
+  return typeof (stamp as Stamp | undefined)?.time === "number" && typeof (stamp as Stamp).raw === "boolean";
 }

@@ -141,6 +141,12 @@ export class Page {
     await this.chromium.command("Network.emulateNetworkConditions", conditions, this.session);
   }
 
+  /** As a player clears the data of a site. */
+  async clearData(): Promise<void> {
+    const origin = await this.evaluate<string>("location.origin");
+    await this.chromium.command("Storage.clearDataForOrigin", { origin, storageTypes: "all" }, this.session);
+  }
+
   /** As a player closes a tab: the page still hears of it. */
   async close(): Promise<void> {
     await this.chromium.command("Page.close", {}, this.session);

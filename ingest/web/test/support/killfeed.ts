@@ -6,6 +6,14 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
+/** Counts of events, as `GET /v1/audit` gives them. */
+export interface Audit {
+  balanced: boolean;
+  duplicates: number;
+  conflicts: number;
+  dead: number;
+}
+
 export class Killfeed {
   private child?: ChildProcess;
   private said = "";
@@ -54,6 +62,14 @@ export class Killfeed {
     rmSync(this.folder, { recursive: true, force: true });
   }
 
+  /** What the books say, once everything acknowledged before is in them. */
+  async audit(): Promise<Audit> {
+    await fetch(`${this.url}/v1/flush`, { method: "POST" });
+    const answer = await fetch(`${this.url}/v1/audit`);
+    if (!answer.ok) throw new Error(`audit: ${answer.status} ${await answer.text()}`);
+    return (await answer.json()) as Audit;
+  }
+
   /** Rows of a query, once everything acknowledged before can be seen. */
   async sql<Row>(query: string): Promise<Row[]> {
     const flushed = await fetch(`${this.url}/v1/flush`, { method: "POST" });
@@ -61,7 +77,7 @@ export class Killfeed {
     const answer = await fetch(`${this.url}/v1/sql`, {
       method: "POST",
       headers: { "content-type": "application/json" },
-      body: JSON.stringify({ sql: query, format: "json" }),
+      body: JSON.stringify({ sql: query }),
     });
     const text = await answer.text();
     if (!answer.ok) throw new Error(`${query}: ${answer.status} ${text}`);

@@ -22,8 +22,11 @@ const TYPES: Record<string, string> = { js: "text/javascript", html: "text/html"
 
 export class Proxy {
   fault: Fault = "none";
-  /** Requests with events that came, whatever became of them. */
+  /** Requests with events that the API has answered, whatever became of the answer. */
   requests = 0;
+  /** How bodies were packed, and which keys came. */
+  readonly encodings = new Set<string>();
+  readonly keys = new Set<string>();
   /** What went wrong behind the proxy, one line each. */
   readonly errors: string[] = [];
 
@@ -61,7 +64,8 @@ export class Proxy {
 
   private async pass(incoming: IncomingMessage, answer: ServerResponse): Promise<void> {
     const sends = incoming.method === "POST";
-    if (sends) this.requests += 1;
+    this.keys.add(incoming.headers.authorization ?? "");
+    if (sends) this.encodings.add(incoming.headers["content-encoding"] ?? "");
     // What a page asks for besides is never broken: it would only make tests wait.
     const fault = sends ? this.fault : this.fault === "cut" ? "cut" : "none";
     if (fault === "cut") return void incoming.socket.destroy();
@@ -77,6 +81,7 @@ export class Proxy {
       const body: Buffer[] = [];
       result.on("data", (chunk: Buffer) => body.push(chunk));
       result.on("end", () => {
+        if (sends) this.requests += 1;
         if (fault === "lost") return void incoming.socket.destroy();
         if (fault === "garbage") return void answer.writeHead(200, { "content-type": "text/html" }).end("<html>");
         answer.writeHead(result.statusCode ?? 502, result.headers).end(Buffer.concat(body));

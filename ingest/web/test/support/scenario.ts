@@ -189,7 +189,7 @@ class Run {
   private balance(client: Client): void {
     const stats = client.stats();
     const lost = Object.values(stats.lost).reduce((a, b) => a + b, 0);
-    assert.equal(stats.acknowledged + lost + stats.pending, stats.sent + stats.restored, JSON.stringify(stats));
+    assert.equal(stats.delivered + lost + stats.pending, stats.sent + stats.recovered, JSON.stringify(stats));
   }
 }
 
