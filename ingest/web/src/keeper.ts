@@ -39,8 +39,8 @@ export class Keeper {
   /** Keys that have to be set or removed, in that order. */
   private readonly dirty = new Map<string, string | undefined>();
   private writing: Promise<void> | undefined;
-  /** What is being written. */
-  private underWay: readonly Change[] = [];
+  /** Keys of events that were never written. */
+  private readonly fresh = new Set<string>();
   private scheduled = false;
   private isRegistered = false;
   private isHanging = false;
@@ -68,15 +68,20 @@ export class Keeper {
 
   /** Events that have to be written yet. */
   get unstored(): number {
-    return [...this.underWay, ...this.dirty].filter(([key, value]) => value !== undefined && isEvent(key)).length;
+    return this.fresh.size;
   }
 
+  /** Writes an event, that is new or has come into doubt. */
   put(entry: Entry): void {
-    if (entry.key !== "") this.set(entry.key, encode(entry));
+    if (entry.key === "") return;
+    if (!entry.doubt) this.fresh.add(entry.key);
+    this.set(entry.key, encode(entry));
   }
 
   remove(entry: Entry): void {
-    if (entry.key !== "") this.set(entry.key, undefined);
+    if (entry.key === "") return;
+    this.fresh.delete(entry.key);
+    this.set(entry.key, undefined);
   }
 
   /** Keeps a note of this client beside its events; `undefined` removes it. */
@@ -115,6 +120,7 @@ export class Keeper {
   /** Removes everything that is stored, by whichever client; ready when it is gone. */
   async purge(): Promise<void> {
     this.dirty.clear();
+    this.fresh.clear();
     if (!this.store) return;
     await this.settle();
     const pairs = await this.within(this.store.read(""), PATIENCE_MS);
@@ -243,13 +249,12 @@ export class Keeper {
   private async write(): Promise<boolean> {
     let isWhole = true;
     while (this.dirty.size > 0 && isWhole) {
-      const changes = (this.underWay = [...this.dirty]);
+      const changes = [...this.dirty];
       this.dirty.clear();
-      isWhole = await this.store!.write(changes).then(() => true, (error: unknown) => {
+      isWhole = await this.writeAll(changes).then(() => true, (error: unknown) => {
         this.error = String(error);
         return this.writeSome(changes);
       });
-      this.underWay = [];
       if (isWhole) this.error = undefined;
     }
     return isWhole;
@@ -261,12 +266,17 @@ export class Keeper {
     const removals = changes.filter(isRemoval);
     const rest = [...(removals.length > 0 ? [removals] : []), ...changes.filter((c) => !isRemoval(c)).map((c) => [c])];
     try {
-      for (; rest.length > 0; rest.shift()) await this.store!.write(rest[0]!);
+      for (; rest.length > 0; rest.shift()) await this.writeAll(rest[0]!);
       return true;
     } catch {
       for (const [key, value] of rest.flat()) if (!this.dirty.has(key)) this.dirty.set(key, value);
       return false;
     }
+  }
+
+  private async writeAll(changes: readonly Change[]): Promise<void> {
+    await this.store!.write(changes);
+    for (const [key] of changes) this.fresh.delete(key);
   }
 
   private forget(lane: string): void {

@@ -34,6 +34,9 @@ export class Sender {
   /** When the request under way began, and when it is over. */
   private begun: Stamp = { time: 0, raw: false };
   private current: Promise<void> = Promise.resolve();
+  /** Whether the request under way goes on without the page; and whether the page has ended. */
+  private outlives = false;
+  private isOver = false;
   /** Bytes of bodies as they went over the wire. */
   bodyBytes = 0;
 
@@ -88,24 +91,28 @@ export class Sender {
 
   /** The network is there again: a wait that is no server's wish is over. */
   retryNow(): void {
+    this.isOver = false;
     this.backoff.hasten(this.platform.monotonic());
     this.wake();
   }
 
   /**
-   * The page may end at any moment: sends what fits into a last request, which goes on without it. With `isOver`, the
-   * request under way is given up with the page, so what it carries goes along.
+   * The page may end at any moment: sends what fits into a last request, which goes on without it. With `isOver`, a
+   * request under way ends with the page, unless it is such a one, so what it carries goes along.
    */
   last(isOver: boolean): void {
-    if (this.isStopped || (this.isBusy && !isOver) || !this.remote.isEnabled) return;
+    if (this.isStopped || this.isOver || !this.remote.isEnabled) return;
+    if (this.isBusy && !isOver) return;
+    this.isOver = isOver;
     this.cancel?.();
     this.expire();
-    const batch = this.peek(LAST_BYTES);
+    const outlives = this.isBusy && this.outlives;
+    const batch = first(outlives ? this.queue.idle : this.queue.entries, LAST_BYTES);
     if (batch.length === 0) return;
-    const at = this.isBusy ? this.begun : this.timeline.stamp();
     const canAnswer = this.platform.keepalive && (!isOver || "authorization" in this.headers);
     if (canAnswer && !this.isBusy) return void this.deliver(this.queue.take(batch.length, Infinity), true);
-    if (!this.handOver(this.body(batch, at))) return;
+    const at = this.isBusy && !outlives ? this.begun : this.timeline.stamp();
+    if (!this.handOver(this.body(batch, this.timeline.stamp()))) return;
     this.keeper.intendNow(batch, at);
     // Nobody will say what became of them: they are in doubt until the next request.
     for (const entry of batch) this.doubt(entry, at);
@@ -135,6 +142,7 @@ export class Sender {
   private deliver(batch: Entry[], isLast: boolean): Promise<void> {
     this.isBusy = true;
     this.begun = this.timeline.stamp();
+    this.outlives = isLast;
     return (this.current = this.attempt(batch, isLast, this.begun));
   }
 
@@ -231,13 +239,6 @@ export class Sender {
     return batch.map((entry) => line(entry, this.timeline, now)).join("");
   }
 
-  /** The first events of so many bytes, without taking them. */
-  private peek(bytesMax: number): Entry[] {
-    let bytes = 0;
-    const past = this.queue.entries.findIndex((entry) => (bytes += entry.bytes) > bytesMax);
-    return this.queue.entries.slice(0, past < 0 ? undefined : past);
-  }
-
   /** Gives a body to the browser, to be sent whatever becomes of the page; says whether it took it. */
   private handOver(body: string): boolean {
     if (!("authorization" in this.headers) && this.platform.beacon) return this.platform.beacon(this.url, body);
@@ -247,4 +248,11 @@ export class Sender {
     this.platform.fetch(this.url, init).catch(() => {});
     return true;
   }
+}
+
+/** The first of these events that have so many bytes together. */
+function first(entries: readonly Entry[], bytesMax: number): Entry[] {
+  let bytes = 0;
+  const past = entries.findIndex((entry) => (bytes += entry.bytes) > bytesMax);
+  return entries.slice(0, past < 0 ? undefined : past);
 }

@@ -56,9 +56,16 @@ export class IndexedDbStore implements Store {
       transaction.oncomplete = () => resolve();
       transaction.onabort = () => reject(transaction.error ?? new Error("the transaction was aborted"));
     });
-    for (const [key, value] of changes) {
-      if (value === undefined) table.delete(key);
-      else table.put(value, key);
+    try {
+      for (const [key, value] of changes) {
+        if (value === undefined) table.delete(key);
+        else table.put(value, key);
+      }
+    } catch (error) {
+      // Else what came before would be kept.
+      written.catch(() => {});
+      transaction.abort();
+      throw error;
     }
     return written;
   }
