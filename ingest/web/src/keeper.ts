@@ -1,12 +1,13 @@
 // Keeps events in the store, behind the back of who sends, and takes over what pages that ended left there.
 //
 // Every client has a lane of its own, `<lane>/...`, held by a lock for as long as the page lives:
-//   lanes/<lane>      that there is one
+//   lanes/<lane>      that there is one, and its place among them: later ones have higher numbers
 //   <lane>/e/<number> an event
 //   <lane>/i          the request under way (an intent): after a crash, what it carried is in doubt
 //   <lane>/losses     what no report has told yet
 //   <lane>/session    the session that has not ended
-// A lane whose lock is free is nobody's: the next client takes it over, and sends its events before its own.
+// A lane whose lock is free is nobody's: the next client takes it over, and sends its events before its own. Two that
+// take one over at the same time, where there are no locks, send its events twice; by their ids they count once.
 
 import type { Stamp } from "./clock.js";
 import type { Entry } from "./event.js";
@@ -43,6 +44,8 @@ export class Keeper {
   private readonly fresh = new Set<string>();
   private scheduled = false;
   private isRegistered = false;
+  /** This lane's place among all, once it is known; until then nothing is written. */
+  private place: number | undefined;
   private isHanging = false;
   /** Whether there ever was a note for the end of the page. */
   private noted = false;
@@ -133,27 +136,29 @@ export class Keeper {
     if (!this.store) return;
     await this.within(this.lock(this.lane), PATIENCE_MS);
     const pairs = (await this.within(this.store.read("lanes/"), PATIENCE_MS)) ?? [];
-    const lanes = pairs.map(([key]) => key.slice("lanes/".length)).filter((lane) => lane !== this.lane);
+    const places = new Map(pairs.map(([key, place]) => [key.slice("lanes/".length), Number(place) || 0]));
+    this.place = Math.max(0, ...places.values()) + 1;
+    this.schedule(this.delayMs);
     const early: Legacy[] = [];
     let isEarly = true;
     const hand = (legacy: Legacy) => {
       taken(legacy);
       this.taken(legacy);
     };
-    const all = lanes.map(async (lane) => {
+    const all = [...places.keys()].map(async (lane) => {
       const legacy = await this.take(lane);
       if (isEarly) early.push(legacy);
       else hand(legacy);
     });
     await this.within(Promise.all(all.map((one) => one.catch(() => {}))), TAKE_OVER_MS);
     isEarly = false;
-    const begin = ({ entries }: Legacy) => entries[0]?.at.time ?? Infinity;
-    for (const legacy of early.sort((a, b) => begin(a) - begin(b))) hand(legacy);
+    const place = ({ lane }: Legacy) => places.get(lane) ?? 0;
+    for (const legacy of early.sort((a, b) => place(a) - place(b))) hand(legacy);
   }
 
   /** Ready when everything so far stands in the store, or it is clear that it can't. */
   async settle(): Promise<void> {
-    if (!this.store || this.isHanging) return;
+    if (!this.store || this.isHanging || this.place === undefined) return;
     const writing = this.flush();
     await this.within(writing, PATIENCE_MS);
     if (this.writing !== writing) return;
@@ -218,11 +223,6 @@ export class Keeper {
 
   private set(key: string, value: string | undefined): void {
     if (!this.store) return;
-    if (!this.isRegistered && value !== undefined) {
-      this.dirty.set(`lanes/${this.lane}`, "1");
-      // Without locks, somebody may have taken this lane over, and away.
-      this.isRegistered = this.platform.lock !== undefined;
-    }
     // What changes last is written last.
     this.dirty.delete(key);
     this.dirty.set(key, value);
@@ -230,7 +230,7 @@ export class Keeper {
   }
 
   private schedule(ms: number): void {
-    if (this.scheduled || this.writing) return;
+    if (this.scheduled || this.writing || this.place === undefined || this.dirty.size === 0) return;
     this.scheduled = true;
     this.platform.after(ms, () => {
       this.scheduled = false;
@@ -249,8 +249,9 @@ export class Keeper {
   private async write(): Promise<boolean> {
     let isWhole = true;
     while (this.dirty.size > 0 && isWhole) {
-      const changes = [...this.dirty];
+      const changes: Change[] = [...this.dirty];
       this.dirty.clear();
+      if (!this.isRegistered) changes.unshift([`lanes/${this.lane}`, String(this.place)]);
       isWhole = await this.writeAll(changes).then(() => true, (error: unknown) => {
         this.error = String(error);
         return this.writeSome(changes);
@@ -276,6 +277,7 @@ export class Keeper {
 
   private async writeAll(changes: readonly Change[]): Promise<void> {
     await this.store!.write(changes);
+    this.isRegistered = true;
     for (const [key] of changes) this.fresh.delete(key);
   }
 

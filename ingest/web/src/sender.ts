@@ -131,8 +131,9 @@ export class Sender {
     if (this.isBusy || this.isStopped) return;
     this.isBusy = true;
     const refreshed = this.remote.refresh();
-    // An event in doubt is judged by its age, and by a clock that stood still it is too young.
-    if (this.timeline.isDoubtful && this.queue.entries.some(({ doubt }) => doubt)) await refreshed;
+    // An event in doubt is judged by its age and the server's window: it waits for the answer, once, be there one or not.
+    const isUnsure = this.timeline.isDoubtful || !this.remote.isKnown;
+    if (isUnsure && this.queue.entries.some(({ doubt }) => doubt)) await refreshed;
     this.expire();
     const batch = this.backoff.isOpen ? this.queue.take(1, 0) : this.queue.take(this.eventsMax, this.bytesMax);
     this.isBusy = false;
