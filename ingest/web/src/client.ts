@@ -157,7 +157,7 @@ export class Client {
     session.last = this.timeline.stamp();
     this.send(sessionEnd(session, false));
     this.session = undefined;
-    this.keeper.note("session", undefined);
+    if (this.hasConsent) this.keeper.note("session", undefined);
   }
 
   /**
@@ -234,11 +234,12 @@ export class Client {
 
   private take(event: Event, id: string, at = this.timeline.stamp()): string | undefined {
     this.counts.sent += 1;
-    const type = typeof event?.type === "string" ? event.type : "(unknown)";
+    let type = "(unknown)";
     const lose = (reason: Reason) => void this.losses.count(reason, type);
-    if (this.isClosed) return lose("closed");
-    if (!this.hasConsent) return lose("no_consent");
     try {
+      if (typeof event.type === "string") type = event.type;
+      if (this.isClosed) return lose("closed");
+      if (!this.hasConsent) return lose("no_consent");
       const whole = this.hooked(event);
       if (!whole) return lose("hook");
       const isSession = whole.type === SESSION_START || whole.type === SESSION_END;

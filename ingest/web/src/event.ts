@@ -80,7 +80,7 @@ export function write(event: Event, id: string, source: string, oneIn: number): 
   const members: Record<string, unknown> = { specversion: "1.0", id, source, type };
   for (const [name, value] of Object.entries(attributes)) {
     if (value === undefined || value === null) continue;
-    if (typeof value === "object" || typeof value === "function") throw new Error(`attribute ${name} is no text`);
+    if (!["string", "number", "boolean"].includes(typeof value)) throw new Error(`attribute ${name} is no text`);
     members[name] = String(value);
   }
   if (oneIn > 1) members.sampledrate = String(oneIn);

@@ -80,10 +80,11 @@ export class Disk extends MemoryStore {
   fault: (changes: readonly Change[]) => Promise<void> | void = () => {};
   writes = 0;
 
-  /** The same pairs as a new process sees them; what the old one writes from now on is lost. */
-  override async write(changes: readonly Change[]): Promise<void> {
+  override async write(changes: readonly Change[], isAlive = () => true): Promise<void> {
     this.writes += 1;
     await this.fault(changes);
+    // Who died before it was begun has written nothing.
+    if (!isAlive()) return new Promise(() => {});
     const bytes = new Map([...this.pairs].map(([key, value]) => [key, key.length + value.length]));
     for (const [key, value] of changes) bytes.set(key, value === undefined ? 0 : key.length + value.length);
     if ([...bytes.values()].reduce((a, b) => a + b, 0) > this.quota) {
@@ -104,7 +105,7 @@ export function mount(disk: Disk): { store: Pick<Disk, "read" | "write">; unmoun
   return {
     store: {
       read: (prefix) => (isAlive ? disk.read(prefix) : never),
-      write: (changes) => (isAlive ? disk.write(changes) : never),
+      write: (changes) => (isAlive ? disk.write(changes, () => isAlive) : never),
     },
     unmount: () => void (isAlive = false),
   };

@@ -1,0 +1,259 @@
+// What a game relies on: consent, sessions, reports, close, statistics, the page's end.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { MemoryStore, type PageEvents } from "../src/index.js";
+import { isBalanced, Lab } from "./support/lab.js";
+import { EPOCH } from "./support/virtual.js";
+
+const stored = { deliveryDefault: "stored" } as const;
+
+test("without consent nothing is stored, nothing is sent, nothing is asked for", async () => {
+  const lab = new Lab();
+  const { client } = lab.start({ ...stored, consent: false, lossReportMs: 1_000 });
+  client.startSession("p1");
+  client.send({ type: "a" });
+  client.endSession();
+  await lab.world.advance(100_000);
+  assert.deepEqual([lab.requests.length, lab.configs, lab.disk.writes], [0, 0, 0]);
+  assert.deepEqual(client.stats().lost, { no_consent: 3 });
+  client.setConsent(true);
+  client.send({ type: "b" });
+  await lab.world.advance(10_000);
+  const [b, report] = [lab.events.find(({ type }) => type === "b"), lab.events.find(({ data }) => data?.lost)];
+  assert.ok(b);
+  assert.deepEqual(report?.data.lost[1], { reason: "no_consent", type: "a", events: 1 });
+});
+
+test("who opts out leaves nothing behind, also of pages that ended, and of what is under way", async () => {
+  const lab = new Lab();
+  lab.answer = () => new Response("{}", { status: 503 });
+  const first = lab.start(stored);
+  for (let n = 0; n < 10; n++) first.client.send({ type: "a" });
+  await lab.world.advance(10_000);
+  first.kill();
+  const { client } = lab.start({ ...stored, lossReportMs: 0 });
+  client.startSession("p1");
+  client.send({ type: "a" });
+  await lab.world.advance(100);
+  assert.equal(lab.storedEvents.length, 12);
+  client.setConsent(false);
+  await lab.world.advance(100_000);
+  assert.deepEqual([...lab.disk.contents.keys()].filter((key) => !key.startsWith("lanes/")), []);
+  assert.deepEqual(client.stats().lost, { no_consent: 12 });
+  assert.ok(isBalanced(client));
+  const requests = lab.requests.length;
+  client.send({ type: "a" });
+  await lab.world.advance(100_000);
+  assert.equal(lab.requests.length, requests);
+});
+
+test("what is under way when the player opts out is counted by its answer", async () => {
+  const lab = new Lab();
+  lab.answer = async () => (await lab.world.sleep(1_000), undefined as unknown as Response);
+  const { client } = lab.start({ ...stored, batchEvents: 2, lossReportMs: 0 });
+  for (let n = 0; n < 3; n++) client.send({ type: "a" });
+  await lab.world.advance(500);
+  client.setConsent(false);
+  await lab.world.advance(10_000);
+  assert.deepEqual([client.stats().delivered, client.stats().lost, lab.requests.length], [2, { no_consent: 1 }, 1]);
+});
+
+test("a session has a start and an end, and every event in between its id", async () => {
+  const lab = new Lab();
+  const { client } = lab.start();
+  client.send({ type: "before" });
+  const session = client.startSession("p1");
+  client.send({ type: "a" });
+  client.send({ type: "b", sessionid: "another" });
+  await lab.world.advance(1_500);
+  client.endSession();
+  client.endSession();
+  client.send({ type: "after" });
+  void client.flush();
+  await lab.world.advance(0);
+  assert.deepEqual(
+    lab.events.map(({ type, sessionid, playerid }) => [type, sessionid, playerid]),
+    [
+      ["before", undefined, undefined], ["session.start", session, "p1"], ["a", session, undefined],
+      ["b", "another", undefined], ["session.end", session, "p1"], ["after", undefined, undefined],
+    ],
+  );
+  const { repaired, duration_s } = lab.events[4]!.data;
+  assert.equal(repaired, false);
+  assert.ok(Math.abs(duration_s - 1.5) < 0.001, duration_s);
+});
+
+test("a session without an end is ended by the next start, when it was last heard of", async () => {
+  const lab = new Lab();
+  const first = lab.start({ ...stored, batchTimeMs: 1_000 });
+  const session = first.client.startSession("p1");
+  for (let second = 0; second < 60; second++) {
+    first.client.send({ type: "a" });
+    await lab.world.advance(1_000);
+  }
+  first.kill();
+  await lab.world.advance(3_600_000);
+  lab.start(stored);
+  await lab.world.advance(100_000);
+  const [end, ...others] = lab.events.filter(({ type }) => type === "session.end");
+  assert.deepEqual([end?.sessionid, end?.playerid, end?.data.repaired, others.length], [session, "p1", true, 0]);
+  const seen = (Date.parse(end!.time) - EPOCH) / 1_000;
+  assert.ok(seen > 49 && seen <= 60, `ended after ${seen} s`);
+  lab.start(stored);
+  await lab.world.advance(100_000);
+  assert.equal(lab.events.filter(({ type }) => type === "session.end").length, 1);
+});
+
+test("losses that no report has told are told by the next start", async () => {
+  const lab = new Lab();
+  const first = lab.start({ ...stored, eventBytes: 300 });
+  for (let n = 0; n < 3; n++) first.client.send({ type: "big", data: "x".repeat(300) });
+  await lab.world.advance(100);
+  first.kill();
+  const second = lab.start(stored);
+  await lab.world.advance(100);
+  second.kill();
+  const { client } = lab.start(stored);
+  client.send({ type: "a" });
+  await lab.world.advance(100_000);
+  const reports = lab.events.filter(({ type }) => type === "killfeed.client_loss");
+  assert.deepEqual(reports.map(({ data }) => data.lost as unknown), [[{ reason: "too_large", type: "big", events: 3 }]]);
+  assert.deepEqual(client.stats().lost, {}, "they were another run's");
+});
+
+test("closing ends the session, sends what there is, keeps what is stored, and counts the rest", async () => {
+  const lab = new Lab();
+  const { client } = lab.start({ delivery: { kept: "stored" } });
+  client.startSession();
+  client.send({ type: "kept" });
+  client.send({ type: "a" });
+  const closing = client.close();
+  await lab.world.advance(5_000);
+  assert.equal(await closing, true);
+  assert.deepEqual(lab.events.map(({ type }) => type), ["session.start", "kept", "a", "session.end"]);
+  assert.equal(client.send({ type: "late" }), undefined);
+  assert.deepEqual(client.stats().lost, { closed: 1 });
+  assert.equal(await client.close(), true);
+
+  lab.answer = () => new Response("{}", { status: 503 });
+  const down = lab.start({ delivery: { kept: "stored" } });
+  down.client.send({ type: "kept" });
+  down.client.send({ type: "a" });
+  const failing = down.client.close(1_000);
+  await lab.world.advance(5_000);
+  assert.equal(await failing, false);
+  assert.deepEqual(down.client.stats().lost, { closed: 1 });
+  assert.ok(isBalanced(down.client));
+  const requests = lab.requests.length;
+  await lab.world.advance(1_000_000);
+  assert.equal(lab.requests.length, requests, "nothing is sent by a client that is closed");
+  lab.answer = () => undefined;
+  const next = lab.start({ delivery: { kept: "stored" } });
+  await lab.world.advance(100_000);
+  assert.equal(next.client.stats().delivered, 1);
+  assert.equal(lab.events.at(-1)!.type, "killfeed.client_loss");
+});
+
+test("flush is ready when everything before it is, or when its time is over", async () => {
+  const lab = new Lab();
+  const { client } = lab.start();
+  assert.equal(await client.flush(), true, "there is nothing to wait for");
+  lab.answer = (_, request) => (request < 3 ? new Response("{}", { status: 503 }) : undefined);
+  client.send({ type: "a" });
+  const early = client.flush(100);
+  const late = client.flush(100_000);
+  client.send({ type: "b" });
+  await lab.world.advance(100_000);
+  assert.deepEqual([await early, await late], [false, true]);
+});
+
+test("two clients that take the same lane over send its events twice, under the same ids", async () => {
+  const lab = new Lab();
+  const first = lab.start({ ...stored, batchTimeMs: 60_000 });
+  for (let n = 0; n < 5; n++) first.client.send({ type: "a" });
+  await lab.world.advance(100);
+  first.kill();
+  lab.start(stored);
+  lab.start(stored);
+  await lab.world.advance(100_000);
+  assert.equal(lab.events.length, 10);
+  assert.equal(new Set(lab.events.map(({ id }) => id)).size, 5);
+});
+
+test("a page that ends hands over 64 KB at most, and tells what was under way from what wasn't", async () => {
+  const lab = new Lab();
+  let page!: PageEvents;
+  const bodies: string[] = [];
+  const texts = new Map<string, string>();
+  const notes = {
+    getItem: (key: string) => texts.get(key) ?? null,
+    setItem: (key: string, value: string) => void texts.set(key, value),
+    removeItem: (key: string) => void texts.delete(key),
+  };
+  const { client, kill } = lab.start({ ...stored, batchTimeMs: 60_000 }, {
+    watch: (events) => ((page = events), () => {}),
+    beacon: (url, body) => (assert.equal(url, "http://killfeed.test/v1/batch"), bodies.push(body), true),
+    notes,
+  });
+  for (let n = 0; n < 100; n++) client.send({ type: "a", data: "x".repeat(1_000) });
+  await lab.world.advance(100);
+  page.ended();
+  page.hidden();
+  assert.equal(bodies.length, 1, "it ends once");
+  // The store has no time to hear of it.
+  kill();
+  const bytes = new TextEncoder().encode(bodies[0]).length;
+  assert.ok(bytes > 50_000 && bytes <= 60_000, `${bytes} bytes`);
+  const handedOver = bodies[0]!.trimEnd().split("\n").length;
+  await lab.world.advance(86_400_000);
+  const next = lab.start({ ...stored, lossReportMs: 0 }, { notes });
+  await lab.world.advance(100_000);
+  assert.deepEqual(next.client.stats().lost, { expired: handedOver });
+  assert.equal(texts.size, 0, "notes are taken away");
+  assert.equal(next.client.stats().delivered, 100 - handedOver);
+});
+
+test("a page that comes back goes on, and the network's return ends a wait, but not the server's", async () => {
+  const lab = new Lab();
+  let page!: PageEvents;
+  lab.answer = (_, request) => (request < 5 ? new Response("{}", { status: 502 }) : undefined);
+  const { client } = lab.start({ backoffFirstMs: 10, backoffCapMs: 3_600_000, circuitFailures: 1, batchEvents: 1 }, {
+    watch: (events) => ((page = events), () => {}), beacon: () => true,
+  });
+  client.send({ type: "a" });
+  for (let times = 0; times < 10; times++) {
+    page.hidden();
+    page.ended();
+    page.back();
+    await lab.world.advance(10);
+  }
+  assert.equal(client.stats().delivered, 1);
+  lab.answer = (_, request) => (request < 7 ? new Response("{}", { status: 503, headers: { "retry-after": "60" } }) : undefined);
+  client.send({ type: "b" });
+  await lab.world.advance(100);
+  const requests = lab.requests.length;
+  for (let times = 0; times < 50; times++) {
+    page.back();
+    await lab.world.advance(1_000);
+  }
+  assert.equal(lab.requests.length, requests);
+});
+
+test("a setting out of its limits is named", () => {
+  const lab = new Lab();
+  const wrong: [object, RegExp][] = [
+    [{ batchEvents: 0 }, /^batchEvents is 0, allowed is 1 to 10000$/],
+    [{ eventBytes: 2_000_000 }, /^eventBytes is 2000000, allowed is 256 to 1000000$/],
+    [{ backoffCapMs: 10 }, /^backoffCapMs is 10, allowed is 1000 to 3600000$/],
+    [{ batchTimeMs: NaN }, /^batchTimeMs is NaN/],
+    [{ lossReportMs: 10 }, /^lossReportMs is 10/],
+    [{ url: "ftp://x" }, /^url is ftp:\/\/x, allowed is http:\/\/ or https:\/\/ and a host$/],
+    [{ url: "https://x/path" }, /^url is/],
+    [{ source: "" }, /^source is 0 characters, allowed is 1 to 2048$/],
+  ];
+  for (const [options, message] of wrong) {
+    assert.throws(() => lab.start(options), (error: Error) => error instanceof RangeError && message.test(error.message));
+  }
+  lab.start({ url: "https://x/", batchEvents: undefined as unknown as number, store: new MemoryStore() });
+});
