@@ -1,6 +1,6 @@
 # What there is to do with killfeed. CI calls `lint` and `test`; nothing here needs more than cargo,
-# Python 3 (for the reader that isn't ours), Java and Maven (for a real Kafka), Go (for MinIO), and a
-# network to fetch dependencies once.
+# Python 3 (for the reader that isn't ours), Java and Maven (for a real Kafka), Go (for MinIO), Node and
+# Chromium (for the SDK of web games), and a network to fetch dependencies once.
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
@@ -9,10 +9,13 @@ CARGO ?= cargo
 PYTHON ?= python3
 TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 READER := $(TARGET)/reader-venv
+WEB := ingest/web
+# The server that the web SDK's tests send to.
+KILLFEED_BIN ?= $(abspath $(TARGET))/debug/killfeed
 SECONDS ?= 300
 SEED ?= 1
 
-.PHONY: help demo test lint bench chaos real deploy-check reader kafka s3 toxiproxy
+.PHONY: help demo test web lint bench chaos real deploy-check reader kafka s3 toxiproxy chromium
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -22,6 +25,12 @@ demo: ## Start killfeed, play fifty games, print every report and the audit
 
 test: reader kafka s3 toxiproxy ## All tests; the ten slowest parts at the end
 	@$(CARGO) test --workspace 2>&1 | deploy/dev/slowest
+	@$(MAKE) --no-print-directory web
+
+web: $(WEB)/node_modules/.package-lock.json chromium ## The SDK for web games: built, checked, tested under Node and in Chromium
+	@test -x "$(KILLFEED_BIN)" || { echo "error: $(KILLFEED_BIN) is missing; cargo build makes it" >&2; exit 1; }
+	@cd $(WEB) && npm run --silent build && npm run --silent lint && \
+	KILLFEED_BIN="$(abspath $(KILLFEED_BIN))" CHROMIUM="$$(../../deploy/dev/chromium/fetch)" npm test --silent
 
 lint: ## Format, clippy without a warning; the checks of tests/tidy.rs run with the tests
 	@$(CARGO) fmt --all --check
@@ -61,6 +70,15 @@ s3:
 # Stands between processes where a test cuts them off from each other.
 toxiproxy:
 	@TOXIPROXY_HOME=$(TARGET)/toxiproxy deploy/dev/toxiproxy/fetch >/dev/null
+
+# A real browser; installed where that may be done.
+chromium:
+	@deploy/dev/chromium/fetch >/dev/null
+
+$(WEB)/node_modules/.package-lock.json: $(WEB)/package.json $(WEB)/package-lock.json
+	@command -v npm >/dev/null || { echo "error: npm is missing; Node 20 or newer builds and tests the SDK for web games" >&2; exit 1; }
+	@cd $(WEB) && npm ci --silent --ignore-scripts --no-audit --no-fund
+	@touch $@
 
 # A reader of Delta tables that isn't ours. `ready` is made last, so that a broken download is tried again.
 $(READER)/ready: tests/readers/requirements.txt
