@@ -8,7 +8,7 @@ export class Backoff {
   /** The moment before which nothing is sent, in ms. */
   notBefore = -Infinity;
   /** The same as far as the server asked for it. */
-  private asked = -Infinity;
+  asked = -Infinity;
 
   constructor(
     private readonly firstMs: number,

@@ -217,7 +217,7 @@ export class Client {
   private async start(): Promise<void> {
     if (this.hasConsent) void this.remote.refresh();
     await this.keeper.takeOver((legacy) => this.takeOver(legacy));
-    if (!this.isClosed || this.queue.length > 0) this.sender.start();
+    this.sender.start();
   }
 
   private takeOver({ entries, damaged, losses, session }: Legacy): void {
@@ -327,7 +327,7 @@ export class Client {
   private noteLosses(): void {
     this.noting?.();
     this.noting = undefined;
-    this.keeper.note("losses", this.losses.isTold ? undefined : this.losses.lines);
+    if (this.hasConsent) this.keeper.note("losses", this.losses.isTold ? undefined : this.losses.lines);
   }
 
   /** Tells the server what was lost, if no report has. */
@@ -357,7 +357,7 @@ export class Client {
         resolve(holding);
       };
       const look = () => void (holds() && end(true));
-      const stop = this.platform.after(timeoutMs, () => end(false));
+      const stop = this.platform.after(timeoutMs, () => end(false), true);
       this.waiting.add(look);
     });
   }

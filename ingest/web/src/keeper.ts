@@ -125,9 +125,14 @@ export class Keeper {
     this.dirty.clear();
     this.fresh.clear();
     if (!this.store) return;
+    // What comes later, if the player changes his mind, stays.
+    const later = this.nextKey();
     await this.settle();
     const pairs = await this.within(this.store.read(""), PATIENCE_MS);
-    for (const [key] of pairs ?? []) if (!key.startsWith("lanes/")) this.set(key, undefined);
+    for (const [key] of pairs ?? []) {
+      const isLater = key.startsWith(this.own) && key >= later;
+      if (!key.startsWith("lanes/") && !isLater) this.set(key, undefined);
+    }
     await this.settle();
   }
 

@@ -6,8 +6,11 @@ export interface Platform {
   now(): number;
   /** A clock that never goes back, in ms since some moment. */
   monotonic(): number;
-  /** Calls `run` once after so many ms; what it returns calls that off. */
-  after(ms: number, run: () => void): () => void;
+  /**
+   * Calls `run` once after so many ms; what it returns calls that off. A process may end before, unless somebody
+   * `waits` for it.
+   */
+  after(ms: number, run: () => void, waits?: boolean): () => void;
   /** A number from [0, 1). */
   random(): number;
   /** A new id that nobody else has. */
@@ -48,15 +51,20 @@ export function ambient(): Platform {
   return {
     now: () => Date.now(),
     monotonic: () => performance.now(),
-    after: (ms, run) => {
+    after: (ms, run, waits) => {
       const timer: unknown = setTimeout(run, ms);
-      // Under Node, a process may end while a timer runs.
-      (timer as { unref?: () => void }).unref?.();
+      // Under Node, a timer keeps the process alive unless it is told not to.
+      if (!waits) (timer as { unref?: () => void }).unref?.();
       return () => clearTimeout(timer as number);
     },
     random: () => Math.random(),
     uuid,
-    fetch: (url, init) => globalThis.fetch(url, init),
+    fetch: (url, init) => {
+      const isOffline = typeof navigator !== "undefined" && navigator.onLine === false;
+      // Who was offline from the start has sent nothing; who is offline now may have.
+      const mark = (error: Error) => Promise.reject(isOffline ? Object.assign(error, { isOffline }) : error);
+      return globalThis.fetch(url, init).catch(mark);
+    },
     wasUnsent,
     gzip: typeof CompressionStream === "undefined" ? undefined : gzip,
     lock: typeof navigator !== "undefined" && navigator.locks ? lock : undefined,
@@ -79,9 +87,9 @@ function uuid(): string {
 
 /** A browser doesn't say why a request failed, except that it is offline; Node names the cause. */
 function wasUnsent(error: unknown): boolean {
-  if (typeof navigator !== "undefined" && navigator.onLine === false) return true;
-  const code = (error as { cause?: { code?: string } } | undefined)?.cause?.code ?? "";
-  return ["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "ENETUNREACH", "EHOSTUNREACH"].includes(code);
+  const { isOffline, cause } = (error ?? {}) as { isOffline?: boolean; cause?: { code?: string } };
+  const code = cause?.code ?? "";
+  return isOffline === true || ["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "ENETUNREACH", "EHOSTUNREACH"].includes(code);
 }
 
 async function gzip(text: string): Promise<Uint8Array<ArrayBuffer>> {

@@ -27,9 +27,13 @@ export interface Outcomes {
 
 export class Sender {
   private readonly backoff: Backoff;
+  private isPreparing = false;
   private isBusy = false;
-  private isStopped = true;
+  private isStarted = false;
+  private isStopped = false;
+  /** Calls the next request off, and the moment that it is set for. */
   private cancel: (() => void) | undefined;
+  private next = Infinity;
   private abort: AbortController | undefined;
   /** When the request under way began, and when it is over. */
   private begun: Stamp = { time: 0, raw: false };
@@ -37,6 +41,8 @@ export class Sender {
   /** Whether the request under way goes on without the page; and whether the page has ended. */
   private outlives = false;
   private isOver = false;
+  /** Whether the page was hidden when nothing could be sent. */
+  private isLastDue = false;
   /** Bytes of bodies as they went over the wire. */
   bodyBytes = 0;
 
@@ -54,57 +60,57 @@ export class Sender {
     this.backoff = new Backoff(backoffFirstMs, backoffCapMs, circuitFailures, () => platform.random());
   }
 
-  /** Whether a request is under way. */
-  get isSending(): boolean {
-    return this.isBusy;
-  }
-
   /** Whether only probes go. */
   get isOpen(): boolean {
     return this.backoff.isOpen;
   }
 
   start(): void {
-    this.isStopped = false;
+    this.isStarted = true;
     this.wake();
   }
 
   /** Makes no further request, and gives up the one under way; ready when what it carried is in doubt. */
   async stop(): Promise<void> {
     this.isStopped = true;
-    this.cancel?.();
+    this.callOff();
     this.abort?.abort();
     await this.current;
   }
 
   /** Something has changed: makes the next request at its time. */
   wake(): void {
-    this.cancel?.();
-    this.cancel = undefined;
+    if (this.isLastDue && this.isStarted && !this.isBusy) this.last(false);
     const first = this.queue.entries[0];
-    if (this.isStopped || this.isBusy || !first) return;
+    if (!this.isStarted || this.isStopped || this.isPreparing || this.isBusy || !first) return this.callOff();
     const isFull = this.queue.length >= this.eventsMax || this.queue.bytes >= this.bytesMax;
     const due = isFull || this.backoff.isFailing ? -Infinity : first.due;
-    const wait = Math.max(due, this.backoff.notBefore) - this.platform.monotonic();
-    this.cancel = this.platform.after(Math.max(0, wait), () => void this.request());
+    const next = Math.max(due, this.backoff.notBefore);
+    if (this.cancel && next === this.next) return;
+    this.callOff();
+    this.next = next;
+    this.cancel = this.platform.after(Math.max(0, next - this.platform.monotonic()), () => void this.request());
   }
 
   /** The network is there again: a wait that is no server's wish is over. */
   retryNow(): void {
-    this.isOver = false;
+    this.isOver = this.isLastDue = false;
     this.backoff.hasten(this.platform.monotonic());
     this.wake();
   }
 
   /**
    * The page may end at any moment: sends what fits into a last request, which goes on without it. With `isOver`, a
-   * request under way ends with the page, unless it is such a one, so what it carries goes along.
+   * request under way ends with the page, unless it is such a one, so what it carries goes along; and only the server
+   * can ask to wait.
    */
   last(isOver: boolean): void {
-    if (this.isStopped || this.isOver || !this.remote.isEnabled) return;
-    if (this.isBusy && !isOver) return;
+    const { notBefore, asked } = this.backoff;
+    if (this.isStopped || this.isOver || (isOver ? asked : notBefore) > this.platform.monotonic()) return;
+    this.isLastDue = !isOver && (this.isBusy || !this.isStarted);
+    if (this.isLastDue) return;
     this.isOver = isOver;
-    this.cancel?.();
+    this.callOff();
     this.expire();
     const outlives = this.isBusy && this.outlives;
     const batch = first(outlives ? this.queue.idle : this.queue.entries, LAST_BYTES);
@@ -126,18 +132,23 @@ export class Sender {
     return this.remote.limit("body_decompressed_bytes", this.settings.batchBytes);
   }
 
+  private callOff(): void {
+    this.cancel?.();
+    this.cancel = undefined;
+  }
+
   private async request(): Promise<void> {
     this.cancel = undefined;
-    if (this.isBusy || this.isStopped) return;
-    this.isBusy = true;
+    this.isPreparing = true;
     const refreshed = this.remote.refresh();
     // An event in doubt is judged by its age and the server's window: it waits for the answer, once, be there one or not.
     const isUnsure = this.timeline.isDoubtful || !this.remote.isKnown;
     if (isUnsure && this.queue.entries.some(({ doubt }) => doubt)) await refreshed;
+    this.isPreparing = false;
+    if (this.isBusy || this.isStopped) return;
     this.expire();
     const batch = this.backoff.isOpen ? this.queue.take(1, 0) : this.queue.take(this.eventsMax, this.bytesMax);
-    this.isBusy = false;
-    if (batch.length > 0 && !this.isStopped) await this.deliver(batch, false);
+    if (batch.length > 0) await this.deliver(batch, false);
   }
 
   private deliver(batch: Entry[], isLast: boolean): Promise<void> {
@@ -198,12 +209,9 @@ export class Sender {
 
   private async post(batch: Entry[], isLast: boolean): Promise<Judgement> {
     const abort = (this.abort = new AbortController());
-    let stop = () => {};
+    const stop = this.platform.after(this.settings.requestTimeoutMs, () => abort.abort());
     const tooLate = new Promise<never>((_, reject) => {
-      stop = this.platform.after(this.settings.requestTimeoutMs, () => {
-        reject(new Error("no answer"));
-        abort.abort();
-      });
+      abort.signal.addEventListener("abort", () => reject(new Error("no answer")));
     });
     try {
       const ids = batch.map(({ id }) => id);

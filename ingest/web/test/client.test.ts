@@ -214,6 +214,31 @@ test("a page that ends hands over 64 KB at most, and tells what was under way fr
   assert.equal(next.client.stats().delivered, 100 - handedOver);
 });
 
+test("a page that is hidden sends what it holds: at once, once it has begun, and once the request under way is over", async () => {
+  const lab = new Lab();
+  let page!: PageEvents;
+  const keepalive: unknown[] = [];
+  lab.answer = async () => (await lab.world.sleep(1_000), undefined as unknown as Response);
+  const watched = { keepalive: true, watch: (events: PageEvents) => ((page = events), () => {}) };
+  const { client } = lab.start({ batchTimeMs: 60_000 }, watched);
+  lab.sees = (init) => keepalive.push(init.keepalive);
+  client.send({ type: "a" });
+  page.hidden();
+  await lab.world.advance(500);
+  client.send({ type: "b" });
+  page.hidden();
+  await lab.world.advance(5_000);
+  assert.equal(client.stats().delivered, 2);
+  page.back();
+  client.send({ type: "c" });
+  await lab.world.advance(5_000);
+  assert.equal(client.stats().delivered, 2);
+  page.hidden();
+  await lab.world.advance(5_000);
+  assert.deepEqual(lab.requests.map((request) => request.map(({ type }) => type)), [["a"], ["b"], ["c"]]);
+  assert.deepEqual(keepalive, [true, true, true]);
+});
+
 test("a page that comes back goes on, and the network's return ends a wait, but not the server's", async () => {
   const lab = new Lab();
   let page!: PageEvents;

@@ -21,6 +21,8 @@ export class Lab {
   readonly requests: Line[][] = [];
   readonly disk = new Disk();
   configs = 0;
+  /** Looks at requests with events. */
+  sees: (init: RequestInit) => void = () => {};
   answer: Answer = () => undefined;
   config: () => Response = () => new Response("{}", { status: 404 });
 
@@ -52,6 +54,7 @@ export class Lab {
     }
     const events = String(init.body).trimEnd().split("\n").map((line) => JSON.parse(line) as Line);
     this.requests.push(events);
+    this.sees(init);
     return (await this.answer(events, this.requests.length)) ?? accept(events);
   }
 }
