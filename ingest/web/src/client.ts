@@ -173,7 +173,7 @@ export class Client {
   }
 
   /**
-   * Ends the session, flushes, and stops: events that are left go with the next start if they are stored, others are
+   * Ends the session, flushes, and stops: what is left goes to the store, and with the next start; without a store it is
    * lost as `closed`. Says whether nothing was left.
    */
   async close(timeoutMs = 2_000): Promise<boolean> {
@@ -186,7 +186,7 @@ export class Client {
     await this.sender.stop();
     const left = this.queue.entries.filter((entry) => entry.key === "");
     this.queue.remove(new Set(left));
-    for (const entry of left) this.drop(entry, "closed");
+    for (const entry of left) this.shelve(entry);
     this.reporting?.();
     this.noteLosses();
     await this.keeper.close();
@@ -294,6 +294,14 @@ export class Client {
     if (!entry.report) this.losses.count(reason, entry.type);
     // A report that was not delivered is told by the next one. One in doubt may have been.
     else if (reason !== "expired") this.losses.untell(entry.report);
+  }
+
+  /** Puts an event that was held in memory into the store, behind those that are there. */
+  private shelve(entry: Entry): void {
+    const key = this.keeper.nextKey();
+    if (key === "") return this.drop(entry, "closed");
+    const shelved = { ...entry, key };
+    if (this.queue.push(shelved)) this.keeper.put(shelved);
   }
 
   private purge(): void {

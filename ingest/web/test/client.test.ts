@@ -105,6 +105,18 @@ test("a session without an end is ended by the next start, when it was last hear
   assert.equal(lab.events.filter(({ type }) => type === "session.end").length, 1);
 });
 
+test("what a closed client had not told is told by the next start", async () => {
+  const lab = new Lab();
+  const { client } = lab.start({ eventBytes: 300, lossReportMs: 0 });
+  client.send({ type: "big", data: "x".repeat(300) });
+  const closing = client.close();
+  await lab.world.advance(5_000);
+  await closing;
+  lab.start();
+  await lab.world.advance(100_000);
+  assert.deepEqual(lab.events.map(({ data }) => data.lost as unknown), [[{ reason: "too_large", type: "big", events: 1 }]]);
+});
+
 test("losses that no report has told are told by the next start", async () => {
   const lab = new Lab();
   const first = lab.start({ ...stored, eventBytes: 300 });
@@ -143,16 +155,21 @@ test("closing ends the session, sends what there is, keeps what is stored, and c
   const failing = down.client.close(1_000);
   await lab.world.advance(5_000);
   assert.equal(await failing, false);
-  assert.deepEqual(down.client.stats().lost, { closed: 1 });
+  assert.deepEqual([down.client.stats().lost, down.client.stats().stored], [{}, 2]);
   assert.ok(isBalanced(down.client));
+  const nowhere = lab.start({ store: undefined });
+  nowhere.client.send({ type: "a" });
+  const hopeless = nowhere.client.close(1_000);
+  await lab.world.advance(5_000);
+  assert.equal(await hopeless, false);
+  assert.deepEqual(nowhere.client.stats().lost, { closed: 1 });
   const requests = lab.requests.length;
   await lab.world.advance(1_000_000);
   assert.equal(lab.requests.length, requests, "nothing is sent by a client that is closed");
   lab.answer = () => undefined;
   const next = lab.start({ delivery: { kept: "stored" } });
   await lab.world.advance(100_000);
-  assert.equal(next.client.stats().delivered, 1);
-  assert.equal(lab.events.at(-1)!.type, "killfeed.client_loss");
+  assert.equal(next.client.stats().delivered, 2);
 });
 
 test("flush is ready when everything before it is, or when its time is over", async () => {
