@@ -108,6 +108,34 @@ for (const [what, answer] of Object.entries(garbage)) {
   });
 }
 
+for (const [status, isDoubt] of [[500, true], [502, true], [504, true], [404, true], [408, false], [429, false], [503, false]] as const) {
+  test(`after ${status} without results events are ${isDoubt ? "in doubt" : "not in doubt"}`, async () => {
+    const lab = new Lab();
+    lab.config = () => new Response('{"dedupe": {"window_s": 60}}');
+    lab.answer = (_, request) => {
+      if (request === 1) return new Response("{}", { status });
+      if (lab.world.now < 100_000) throw Object.assign(new Error("refused"), { code: "ECONNREFUSED" });
+      return undefined;
+    };
+    const { client } = lab.start({ batchEvents: 1, lossReportMs: 0 });
+    client.send({ type: "a" });
+    await lab.world.advance(1_000_000);
+    assert.deepEqual([client.stats().lost, client.stats().delivered], isDoubt ? [{ expired: 1 }, 0] : [{}, 1]);
+  });
+}
+
+test("a server that takes one event of each request is not waited for longer and longer", async () => {
+  const lab = new Lab();
+  lab.answer = (events) => {
+    const results = events.map(({ id }, place) => ({ id, status: place === 0 ? 202 : 503, retry: place > 0 }));
+    return new Response(JSON.stringify({ results }));
+  };
+  const { client } = lab.start({ batchEvents: 20, backoffFirstMs: 100 });
+  for (let n = 0; n < 20; n++) client.send({ type: "a" });
+  await lab.world.advance(2_000);
+  assert.deepEqual([client.stats().delivered, client.stats().failures], [20, 19]);
+});
+
 test("a configuration of garbage changes nothing", async () => {
   const texts = [
     "", "null", "[]", "7", '"x"', '{"sampling": 7, "dedupe": null, "limits": []}',
@@ -205,6 +233,23 @@ test("clocks jump, stand still and go back: times only grow, by the server's clo
   assert.deepEqual(times, [...new Set(times)].sort(), "each time is later than the one before");
   assert.equal(times.length, 350);
   assert.ok(times.every((time) => time.startsWith("2030-01-01T00:00:00.0")), times.at(-1));
+});
+
+test("the server's clock is set back: times still only grow", async () => {
+  const lab = new Lab();
+  let hour = 2;
+  lab.config = () => new Response(JSON.stringify({ server_time: new Date(Date.UTC(2030, 0, 1, hour) + lab.world.now).toISOString() }));
+  const { client } = lab.start({ batchEvents: 1, configTimeMs: 60_000 });
+  for (hour of [2, 1, 0, 4, 3]) {
+    await lab.world.advance(61_000);
+    client.send({ type: "a" });
+    await lab.world.advance(1_000);
+    client.send({ type: "a" });
+  }
+  await lab.world.advance(61_000);
+  const times = lab.events.map(({ time }) => time);
+  assert.deepEqual(times, [...times].sort());
+  assert.deepEqual([times.length, lab.configs, times[0]?.slice(0, 13), times.at(-1)?.slice(0, 13)], [10, 6, "2030-01-01T02", "2030-01-01T04"]);
 });
 
 test("a wait of years is a wait of an hour, and timers don't overflow", async () => {

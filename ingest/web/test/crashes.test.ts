@@ -7,7 +7,7 @@ import { Client, type Options } from "../src/index.js";
 import { Random } from "./support/random.js";
 import { Disk, EPOCH, mount, World } from "./support/virtual.js";
 
-const SEEDS = process.env.KILLFEED_SEED ? [Number(process.env.KILLFEED_SEED)] : Array.from({ length: 300 }, (_, n) => n + 1);
+const SEEDS = process.env.KILLFEED_SEED ? [Number(process.env.KILLFEED_SEED)] : Array.from({ length: Number(process.env.KILLFEED_SEEDS ?? 300) }, (_, n) => n + 1);
 const WINDOW_MS = 60_000;
 const TIMEOUT_MS = 5_000;
 const QUEUE_EVENTS = 40;
