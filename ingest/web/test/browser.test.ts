@@ -116,6 +116,39 @@ test("a page that is closed hands its events to the browser, and the next start 
   await next.close();
 });
 
+test("a page that holds more than a browser takes at its end leaves the rest to the next start", async () => {
+  const page = await open("heavy", "batchTimeMs: 600000, batchEvents: 10000,");
+  await page.evaluate(`
+    for (let n = 0; n < 300; n++) client.send({ type: "web.heavy", playerid: "p1", data: { n, text: "x".repeat(500) } });
+  `);
+  await page.until(stored);
+  await page.close();
+  await until(() => proxy.requests > 0);
+  const [{ rows } = { rows: 0 }] = await killfeed.sql<{ rows: number }>("SELECT count(*) AS rows FROM web_heavy");
+  assert.ok(rows > 50 && rows < 100, `${rows} events were handed over`);
+  const next = await open("heavy");
+  await next.until(delivered(300));
+  await expectOnce("heavy", 300);
+  await next.close();
+});
+
+test("a page that is left and come back to goes on", async () => {
+  const page = await open("back", "batchTimeMs: 600000,");
+  await page.evaluate("send(0, 20)");
+  await page.until(stored);
+  await page.go(`${proxy.url}/test/page.html?another`);
+  await until(() => proxy.requests > 0);
+  await page.evaluate("history.back()");
+  await page.until("!location.search.includes('another') && document.readyState === 'complete'");
+  // Either the page was kept and is as it was, or it begins anew and finds what is stored.
+  if (!(await page.evaluate<boolean>("Boolean(window.client)"))) await start(page, "back");
+  await page.evaluate("send(20, 30)");
+  assert.equal(await page.evaluate("client.flush(30000)"), true);
+  await page.until(delivered(30));
+  await expectOnce("back", 30);
+  await page.close();
+});
+
 test("that a page handed events over is known at the next start, however late that is", async () => {
   const page = await open("doubtful", "batchTimeMs: 600000,");
   await page.evaluate("send(0, 10)");
