@@ -235,6 +235,29 @@ test("clocks jump, stand still and go back: times only grow, by the server's clo
   assert.ok(times.every((time) => time.startsWith("2030-01-01T00:00:00.0")), times.at(-1));
 });
 
+test("times that were taken before the server's was known are set right, of an earlier run, too", async () => {
+  const lab = new Lab();
+  const serverTime = () => new Date(Date.UTC(2030, 0, 1) + lab.world.now).toISOString();
+  const first = lab.start({ deliveryDefault: "stored" });
+  first.client.send({ type: "a" });
+  await lab.world.advance(1_000);
+  first.kill();
+  lab.config = () => new Response(JSON.stringify({ server_time: serverTime() }));
+  const late = async (url: string, init: RequestInit) => {
+    if (!url.endsWith("/v1/config")) return lab.fetch(url, init);
+    await lab.world.sleep(1_000);
+    const response = await lab.fetch(url, init);
+    await lab.world.sleep(1_000);
+    return response;
+  };
+  lab.answer = () => (lab.world.now < 5_000 ? new Response("{}", { status: 503 }) : undefined);
+  const { client } = lab.start({ deliveryDefault: "stored" }, { fetch: late });
+  client.send({ type: "b" });
+  await lab.world.advance(100_000);
+  const taken = lab.requests.at(-1)!.map(({ type, time }) => [type, time.slice(0, 23)]);
+  assert.deepEqual(taken, [["a", "2030-01-01T00:00:00.000"], ["b", "2030-01-01T00:00:01.000"]]);
+});
+
 test("the server's clock is set back: times still only grow", async () => {
   const lab = new Lab();
   let hour = 2;

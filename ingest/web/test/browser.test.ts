@@ -189,6 +189,28 @@ test("a page that is hidden sends what it holds, and hears the answer if it is s
   await page.close();
 });
 
+test("where the API lets pages of another origin in, they send to it, hear what it says, and close as others do", async () => {
+  const api = await Proxy.start(killfeed.url, "/nowhere");
+  api.otherOrigin = proxy.url;
+  const elsewhere = `url: "${api.url}", key: "kf_anything", batchTimeMs: 600000,`;
+  const page = await open("abroad", elsewhere);
+  api.fault = "busy";
+  await page.evaluate("send(0, 100), client.flush(10)");
+  await page.until("client.stats().failures === 1");
+  api.fault = "none";
+  const began = Date.now();
+  await page.until(delivered(100));
+  assert.ok(Date.now() - began > 800, "Retry-After is read");
+  assert.equal(api.encodings.has("gzip"), true);
+  await page.evaluate("send(100, 130)");
+  await page.until(stored);
+  api.requests = 0;
+  await page.close();
+  await until(() => api.requests > 0);
+  await expectOnce("abroad", 130);
+  await api.stop();
+});
+
 test("the API is killed, stays away, and comes again", async () => {
   const page = await open("outage");
   await page.evaluate("send(0, 100)");

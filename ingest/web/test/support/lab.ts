@@ -47,7 +47,8 @@ export class Lab {
     return this.requests.flat();
   }
 
-  private async fetch(url: string, init: RequestInit): Promise<Response> {
+  /** The network. */
+  async fetch(url: string, init: RequestInit): Promise<Response> {
     if (url.endsWith("/v1/config")) {
       this.configs += 1;
       return this.config();

@@ -27,6 +27,8 @@ export class Proxy {
   /** How bodies were packed, and which keys came. */
   readonly encodings = new Set<string>();
   readonly keys = new Set<string>();
+  /** Whose pages may send events here beside its own. */
+  otherOrigin: string | undefined;
   /** What went wrong behind the proxy, one line each. */
   readonly errors: string[] = [];
 
@@ -51,6 +53,8 @@ export class Proxy {
 
   private async answer(incoming: IncomingMessage, answer: ServerResponse): Promise<void> {
     const path = incoming.url ?? "/";
+    if (this.otherOrigin) this.allow(answer, this.otherOrigin);
+    if (this.otherOrigin && incoming.method === "OPTIONS") return void answer.writeHead(204).end();
     if (path.startsWith("/v1/")) return this.pass(incoming, answer);
     if (path === "/favicon.ico") return void answer.writeHead(204).end();
     try {
@@ -60,6 +64,15 @@ export class Proxy {
     } catch {
       answer.writeHead(404).end();
     }
+  }
+
+  /** What an API has to say to pages of another origin. */
+  private allow(answer: ServerResponse, origin: string): void {
+    answer.setHeader("access-control-allow-origin", origin);
+    answer.setHeader("access-control-allow-methods", "GET, POST");
+    answer.setHeader("access-control-allow-headers", "authorization, content-type, content-encoding");
+    answer.setHeader("access-control-expose-headers", "retry-after");
+    answer.setHeader("access-control-max-age", "600");
   }
 
   private async pass(incoming: IncomingMessage, answer: ServerResponse): Promise<void> {
