@@ -113,7 +113,8 @@ export class Sender {
     this.callOff();
     this.expire();
     const outlives = this.isBusy && this.outlives;
-    const batch = first(outlives ? this.queue.idle : this.queue.entries, LAST_BYTES);
+    // What is under way and outlives the page has its part of what the browser takes.
+    const batch = first(this.queue.entries, LAST_BYTES).slice(outlives ? this.queue.length - this.queue.idle.length : 0);
     if (batch.length === 0) return;
     const canAnswer = this.platform.keepalive && (!isOver || "authorization" in this.headers);
     if (canAnswer && !this.isBusy) return void this.deliver(this.queue.take(batch.length, Infinity), true);

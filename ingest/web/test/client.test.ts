@@ -256,6 +256,27 @@ test("a page that is hidden sends what it holds: at once, once it has begun, and
   assert.deepEqual(keepalive, [true, true, true]);
 });
 
+test("a page that is hidden and then ends hands over no more than a browser takes of both", async () => {
+  const lab = new Lab();
+  let page!: PageEvents;
+  const bodies: string[] = [];
+  lab.answer = async () => (await lab.world.sleep(1_000), undefined as unknown as Response);
+  const { client } = lab.start({ batchTimeMs: 60_000 }, {
+    keepalive: true,
+    watch: (events) => ((page = events), () => {}),
+    beacon: (_, body) => (bodies.push(body), true),
+  });
+  for (let n = 0; n < 20; n++) client.send({ type: "a", data: "x".repeat(1_000) });
+  await lab.world.advance(100);
+  page.hidden();
+  for (let n = 0; n < 100; n++) client.send({ type: "b", data: "x".repeat(1_000) });
+  page.ended();
+  const events = bodies.flatMap((body) => body.trimEnd().split("\n")).map((line) => JSON.parse(line) as { type: string });
+  assert.deepEqual([lab.events.length, bodies.length, new Set(events.map(({ type }) => type))], [20, 1, new Set(["b"])]);
+  const bytes = JSON.stringify(lab.events).length + bodies.join("").length;
+  assert.ok(bytes > 55_000 && bytes < 64_000, `${bytes} bytes`);
+});
+
 test("a page that comes back goes on, and the network's return ends a wait, but not the server's", async () => {
   const lab = new Lab();
   let page!: PageEvents;
