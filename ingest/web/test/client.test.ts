@@ -105,6 +105,45 @@ test("a session without an end is ended by the next start, when it was last hear
   assert.equal(lab.events.filter(({ type }) => type === "session.end").length, 1);
 });
 
+test("a report that the server refuses is told again, one that may have arrived is not", async () => {
+  for (const [status, told] of [[400, 2], [503, 2], [504, 1]] as const) {
+    const lab = new Lab();
+    lab.config = () => new Response('{"dedupe": {"window_s": 20}}');
+    const isReport = (events: { type: string }[]) => events.some(({ type }) => type === "killfeed.client_loss");
+    let answers = 0;
+    lab.answer = (events) => (isReport(events) && answers++ === 0 ? new Response("{}", { status, headers: { "retry-after": "30" } }) : undefined);
+    const { client } = lab.start({ eventBytes: 300 });
+    client.send({ type: "big", data: "x".repeat(300) });
+    await lab.world.advance(1_000_000);
+    const reports = lab.requests.filter(isReport).map(([report]) => report!.data.lost as unknown);
+    assert.deepEqual(reports, Array(told).fill([{ reason: "too_large", type: "big", events: 1 }]), `after ${status}`);
+    assert.deepEqual(client.stats().lost, { too_large: 1 });
+  }
+});
+
+test("an event in doubt waits for what the server says of its window, and no other event does", async () => {
+  const lab = new Lab();
+  lab.answer = () => new Response("{}", { status: 504 });
+  const first = lab.start({ deliveryDefault: "stored", batchEvents: 1 });
+  first.client.send({ type: "a" });
+  await lab.world.advance(10);
+  first.kill();
+  await lab.world.advance(100_000);
+  lab.answer = () => undefined;
+  lab.config = () => new Response('{"dedupe": {"window_s": 60}}');
+  const late = async (url: string, init: RequestInit) => {
+    if (url.endsWith("/v1/config")) await lab.world.sleep(3_000);
+    return lab.fetch(url, init);
+  };
+  const second = lab.start({ deliveryDefault: "stored", lossReportMs: 0 }, { fetch: late });
+  await lab.world.advance(10_000);
+  assert.deepEqual([second.client.stats().lost, second.client.stats().delivered], [{ expired: 1 }, 0]);
+  const third = lab.start({ batchEvents: 1 }, { fetch: late });
+  third.client.send({ type: "b" });
+  await lab.world.advance(10);
+  assert.equal(third.client.stats().delivered, 1);
+});
+
 test("what a closed client had not told is told by the next start", async () => {
   const lab = new Lab();
   const { client } = lab.start({ eventBytes: 300, lossReportMs: 0 });
