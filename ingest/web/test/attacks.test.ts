@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Event } from "../src/index.js";
+import { decode } from "../src/record.js";
 import { accept, isBalanced, Lab, type Answer } from "./support/lab.js";
 import { Random } from "./support/random.js";
 
@@ -191,6 +192,18 @@ test("stored records are damaged: what can be read is sent, the rest is counted"
     assert.ok((lost.damaged ?? 0) <= 5 && recovered >= 21, `seed ${seed}: ${JSON.stringify(client.stats())}`);
     assert.deepEqual(lab.storedEvents, [], `seed ${seed}`);
   }
+});
+
+test("of a stored record everything is looked at", () => {
+  const head = '{"specversion":"1.0","id":"i","source":"/s","type":"t"';
+  const whole = ["i", "t", head, 1, true, null, null];
+  assert.equal(decode("k", JSON.stringify(whole))?.id, "i");
+  const wrong: unknown[] = [
+    [7, "t", head, 1, true], ["j", "t", head, 1, true], ["i", "u", head, 1, true], ["i", 7, head, 1, true],
+    ["i", "t", head.slice(0, -1), 1, true], ["i", "t", 7, 1, true], ["i", "t", head, "1", true], ["i", "t", head],
+    ["i", "t", "null", 1, true], ["i", "t", `${head}\n`, 1, true], {}, 7, null, "", [],
+  ];
+  for (const record of wrong) assert.equal(decode("k", JSON.stringify(record)), undefined, JSON.stringify(record));
 });
 
 test("a store that never answers holds up the first event for seconds, and no other", async () => {

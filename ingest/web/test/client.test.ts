@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { MemoryStore, type PageEvents } from "../src/index.js";
-import { isBalanced, Lab } from "./support/lab.js";
+import { isBalanced, Lab, Locks } from "./support/lab.js";
 import { EPOCH } from "./support/virtual.js";
 
 const stored = { deliveryDefault: "stored" } as const;
@@ -222,6 +222,52 @@ test("flush is ready when everything before it is, or when its time is over", as
   client.send({ type: "b" });
   await lab.world.advance(100_000);
   assert.deepEqual([await early, await late], [false, true]);
+});
+
+test("tabs take over what is nobody's, at their start or when a tab dies that they found there, and leave nothing behind", async () => {
+  const lab = new Lab();
+  const locks = new Locks();
+  lab.answer = () => new Response("{}", { status: 503 });
+  const open = () => {
+    const { lock, die } = locks.page();
+    const { client, kill } = lab.start({ ...stored, batchTimeMs: 1_000 }, { lock });
+    return { client, kill: () => (kill(), die()) };
+  };
+  const first = open();
+  first.client.send({ type: "a" });
+  await lab.world.advance(100);
+  const second = open();
+  second.client.send({ type: "b" });
+  await lab.world.advance(10_000);
+  assert.deepEqual([second.client.stats().recovered, second.client.stats().pending], [0, 1], "the first lives");
+  first.kill();
+  await lab.world.advance(10_000);
+  assert.deepEqual([second.client.stats().recovered, second.client.stats().pending], [1, 2]);
+  second.kill();
+  lab.answer = () => undefined;
+  for (let starts = 0; starts < 5; starts++) {
+    const next = open();
+    await lab.world.advance(100_000);
+    assert.equal(next.client.stats().recovered, starts === 0 ? 2 : 0);
+    next.kill();
+  }
+  assert.deepEqual(lab.requests.at(-1)!.map(({ type }) => type), ["a", "b"]);
+  const keys = [...lab.disk.contents.keys()];
+  assert.deepEqual(keys.filter((key) => !key.startsWith("lanes/")), []);
+  assert.ok(keys.length <= 2, keys.join());
+});
+
+test("one report is on its way at a time, and the next tells the rest", async () => {
+  const lab = new Lab();
+  lab.answer = () => (lab.world.now < 1_000_000 ? new Response("{}", { status: 503 }) : undefined);
+  const { client } = lab.start({ eventBytes: 300 });
+  for (let minute = 0; minute < 15; minute++) {
+    client.send({ type: "big", data: "x".repeat(300) });
+    await lab.world.advance(61_000);
+  }
+  await lab.world.advance(1_000_000);
+  const reports = lab.requests.slice(-2).flat().map(({ data }) => data.lost[0].events as number);
+  assert.deepEqual(reports, [1, 14]);
 });
 
 test("two clients that take the same lane over send its events twice, under the same ids", async () => {

@@ -60,6 +60,36 @@ export class Lab {
   }
 }
 
+/** Web Locks as a browser has them: a name has one holder at a time, and who dies lets go. */
+export class Locks {
+  private readonly held = new Map<string, Promise<void>>();
+
+  /** For one page; `die` lets go of all that it holds. */
+  page(): { lock: NonNullable<Platform["lock"]>; die: () => void } {
+    const releases: (() => void)[] = [];
+    let isAlive = true;
+    const lock = async (name: string): Promise<() => void> => {
+      while (this.held.has(name)) await this.held.get(name);
+      if (!isAlive) return new Promise(() => {});
+      let release = () => {};
+      const over = new Promise<void>((resolve) => {
+        release = () => {
+          this.held.delete(name);
+          resolve();
+        };
+      });
+      this.held.set(name, over);
+      releases.push(release);
+      return release;
+    };
+    const die = () => {
+      isAlive = false;
+      for (const release of releases) release();
+    };
+    return { lock, die };
+  }
+}
+
 /** The answer that takes everything. */
 export function accept(events: { id: string }[]): Response {
   return new Response(JSON.stringify({ results: events.map(({ id }) => ({ id, status: 202, durability: "all" })) }));
