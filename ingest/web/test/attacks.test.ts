@@ -15,7 +15,8 @@ test("send never throws, whatever it is given, and counts what is no event", asy
   const throwing = { get data() { throw new Error("no"); }, type: "a" };
   const deep = JSON.parse("[".repeat(2_000) + "]".repeat(2_000)) as unknown;
   const wrong: unknown[] = [
-    undefined, null, { get type() { throw new Error("no"); } }, 1, "text", {}, { type: "" }, { type: 7 }, { type: "a", data: circle }, { type: "a", data: 1n },
+    undefined, null, { get type() { throw new Error("no"); } }, 1, "text", {}, { type: "" }, { type: 7 },
+    { type: "a", data: circle }, { type: "a", data: 1n },
     throwing, { type: "a", data: { toJSON() { throw new Error("no"); } } }, { type: "a", id: "mine" },
     { type: "a", playerid: {} }, { type: "a", playerid: () => 1 }, { type: "a", playerid: Symbol("s") },
     { type: "a", time: "2026-01-01T00:00:00Z" }, { type: "a", sampledrate: 2 },

@@ -48,6 +48,23 @@ test("who opts out leaves nothing behind, also of pages that ended, and of what 
   assert.equal(lab.requests.length, requests);
 });
 
+test("who opts out and in again at once keeps what comes then", async () => {
+  const lab = new Lab();
+  const first = lab.start({ ...stored, batchTimeMs: 60_000, lossReportMs: 0 });
+  first.client.send({ type: "before" });
+  lab.disk.fault = () => lab.world.sleep(100);
+  await lab.world.advance(50);
+  // While the store is still writing what goes.
+  first.client.setConsent(false);
+  first.client.setConsent(true);
+  first.client.send({ type: "after" });
+  await lab.world.advance(10_000);
+  first.kill();
+  lab.start(stored);
+  await lab.world.advance(10_000);
+  assert.deepEqual(lab.events.map(({ type }) => type), ["after"]);
+});
+
 test("what is under way when the player opts out is counted by its answer", async () => {
   const lab = new Lab();
   lab.answer = async () => (await lab.world.sleep(1_000), undefined as unknown as Response);
@@ -84,26 +101,30 @@ test("a session has a start and an end, and every event in between its id", asyn
   assert.ok(Math.abs(duration_s - 1.5) < 0.001, duration_s);
 });
 
-test("a session without an end is ended by the next start, when it was last heard of", async () => {
-  const lab = new Lab();
-  const first = lab.start({ ...stored, batchTimeMs: 1_000 });
-  const session = first.client.startSession("p1");
-  for (let second = 0; second < 60; second++) {
-    first.client.send({ type: "a" });
-    await lab.world.advance(1_000);
-  }
-  first.kill();
-  await lab.world.advance(3_600_000);
-  lab.start(stored);
-  await lab.world.advance(100_000);
-  const [end, ...others] = lab.events.filter(({ type }) => type === "session.end");
-  assert.deepEqual([end?.sessionid, end?.playerid, end?.data.repaired, others.length], [session, "p1", true, 0]);
-  const seen = (Date.parse(end!.time) - EPOCH) / 1_000;
-  assert.ok(seen > 49 && seen <= 60, `ended after ${seen} s`);
-  lab.start(stored);
-  await lab.world.advance(100_000);
-  assert.equal(lab.events.filter(({ type }) => type === "session.end").length, 1);
-});
+for (const when of ["online", "offline"]) {
+  test(`a session without an end is ended by the next start, when it was last heard of ${when}`, async () => {
+    const lab = new Lab();
+    if (when === "offline") lab.answer = () => new Response("{}", { status: 503, headers: { "retry-after": "3600" } });
+    const first = lab.start({ ...stored, batchTimeMs: 1_000 });
+    const session = first.client.startSession("p1");
+    for (let second = 0; second < 60; second++) {
+      first.client.send({ type: "a" });
+      await lab.world.advance(1_000);
+    }
+    first.kill();
+    lab.answer = () => undefined;
+    await lab.world.advance(3_600_000);
+    lab.start(stored);
+    await lab.world.advance(100_000);
+    const [end, ...others] = lab.events.filter(({ type }) => type === "session.end");
+    assert.deepEqual([end?.sessionid, end?.playerid, end?.data.repaired, others.length], [session, "p1", true, 0]);
+    const seen = (Date.parse(end!.time) - EPOCH) / 1_000;
+    assert.ok(seen > 49 && seen <= 60, `ended after ${seen} s`);
+    lab.start(stored);
+    await lab.world.advance(100_000);
+    assert.equal(lab.events.filter(({ type }) => type === "session.end").length, 1);
+  });
+}
 
 test("a report that the server refuses is told again, one that may have arrived is not", async () => {
   for (const [status, told] of [[400, 2], [503, 2], [504, 1]] as const) {
@@ -142,6 +163,22 @@ test("an event in doubt waits for what the server says of its window, and no oth
   third.client.send({ type: "b" });
   await lab.world.advance(10);
   assert.equal(third.client.stats().delivered, 1);
+});
+
+test("an event that was surely not kept doesn't expire, over restarts neither", async () => {
+  const lab = new Lab();
+  lab.answer = () => new Response("{}", { status: 503 });
+  for (let starts = 0; starts < 3; starts++) {
+    const { client, kill } = lab.start({ ...stored, batchEvents: 1, lossReportMs: 0 });
+    if (starts === 0) client.send({ type: "a" });
+    await lab.world.advance(10_000);
+    kill();
+    await lab.world.advance(100_000_000);
+  }
+  lab.answer = () => undefined;
+  const { client } = lab.start({ ...stored, lossReportMs: 0 });
+  await lab.world.advance(10_000);
+  assert.deepEqual([client.stats().delivered, client.stats().lost], [1, {}]);
 });
 
 test("what a closed client had not told is told by the next start", async () => {

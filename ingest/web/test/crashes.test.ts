@@ -1,5 +1,5 @@
 // Random lives of a client: sends, faults of the server and the store, kills at any moment, and starts on what is left.
-// A failing run says its seed; KILLFEED_SEED runs that one alone.
+// A failing run says its seed; KILLFEED_SEED runs that one alone, KILLFEED_SEEDS so many.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -7,7 +7,8 @@ import { Client, type Options } from "../src/index.js";
 import { Random } from "./support/random.js";
 import { Disk, EPOCH, mount, World } from "./support/virtual.js";
 
-const SEEDS = process.env.KILLFEED_SEED ? [Number(process.env.KILLFEED_SEED)] : Array.from({ length: Number(process.env.KILLFEED_SEEDS ?? 300) }, (_, n) => n + 1);
+const { KILLFEED_SEED, KILLFEED_SEEDS = "300" } = process.env;
+const SEEDS = KILLFEED_SEED ? [Number(KILLFEED_SEED)] : Array.from({ length: Number(KILLFEED_SEEDS) }, (_, n) => n + 1);
 const WINDOW_MS = 60_000;
 const TIMEOUT_MS = 5_000;
 const QUEUE_EVENTS = 40;
