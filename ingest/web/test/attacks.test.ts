@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { Event } from "../src/index.js";
+import { ambient, type Event } from "../src/index.js";
 import { decode } from "../src/record.js";
 import { accept, isBalanced, Lab, type Answer } from "./support/lab.js";
 import { Random } from "./support/random.js";
@@ -193,6 +193,14 @@ test("stored records are damaged: what can be read is sent, the rest is counted"
     assert.ok((lost.damaged ?? 0) <= 5 && recovered >= 21, `seed ${seed}: ${JSON.stringify(client.stats())}`);
     assert.deepEqual(lab.storedEvents, [], `seed ${seed}`);
   }
+});
+
+test("on a page that came over plain HTTP ids are random, too", () => {
+  Object.defineProperty(crypto, "randomUUID", { value: undefined, configurable: true });
+  const ids = Array.from({ length: 1_000 }, () => ambient().uuid());
+  delete (crypto as Partial<Crypto>).randomUUID;
+  assert.equal(new Set(ids).size, 1_000);
+  for (const id of ids) assert.match(id, /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
 });
 
 test("of a stored record everything is looked at", () => {
