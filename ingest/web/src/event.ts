@@ -4,7 +4,7 @@ import { timestamp, type Stamp, type Timeline } from "./clock.js";
 import type { Told } from "./losses.js";
 
 /** Type of the event by which a client tells what it lost. */
-export const LOSS_TYPE = "killfeed.client_loss";
+export const LOSS_TYPE = "client.loss";
 
 /**
  * One event: a type, a payload, and attributes that say of whom it is. A value of an attribute is a text of 1 to

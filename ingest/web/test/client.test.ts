@@ -130,7 +130,7 @@ test("a report that the server refuses is told again, one that may have arrived 
   for (const [status, told] of [[400, 2], [503, 2], [504, 1]] as const) {
     const lab = new Lab();
     lab.config = () => new Response('{"dedupe": {"window_s": 20}}');
-    const isReport = (events: { type: string }[]) => events.some(({ type }) => type === "killfeed.client_loss");
+    const isReport = (events: { type: string }[]) => events.some(({ type }) => type === "client.loss");
     let answers = 0;
     lab.answer = (events) => (isReport(events) && answers++ === 0 ? new Response("{}", { status, headers: { "retry-after": "30" } }) : undefined);
     const { client } = lab.start({ eventBytes: 300 });
@@ -205,7 +205,7 @@ test("losses that no report has told are told by the next start", async () => {
   const { client } = lab.start(stored);
   client.send({ type: "a" });
   await lab.world.advance(100_000);
-  const reports = lab.events.filter(({ type }) => type === "killfeed.client_loss");
+  const reports = lab.events.filter(({ type }) => type === "client.loss");
   assert.deepEqual(reports.map(({ data }) => data.lost as unknown), [[{ reason: "too_large", type: "big", events: 3 }]]);
   assert.deepEqual(client.stats().lost, {}, "they were another run's");
 });

@@ -20,7 +20,7 @@ export interface Scenario {
 
 /** Options whose name differs by more than its spelling. */
 const NAMES: Record<string, string> = { batch_ms: "batchTimeMs" };
-const LOSS_TYPE = "killfeed.client_loss";
+const LOSS_TYPE = "client.loss";
 
 interface Request {
   at: number;
