@@ -134,7 +134,9 @@ impl fmt::Display for Outcome {
 /// # Panics
 /// If no runtime can be made.
 pub fn run(config: Config) -> Outcome {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    // What blocks is done one after the other: two threads would finish in an order that no seed decides.
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_time().start_paused(true).max_blocking_threads(1).build();
     #[expect(clippy::expect_used, reason = "a machine that can't make a runtime can't simulate")]
     let runtime = runtime.expect("a runtime can be made");
     let (mut outcome, scene) = runtime.block_on(driver::drive(config));
