@@ -267,7 +267,7 @@ pub(crate) enum Key {
 
 #[derive(Debug, Args)]
 pub(crate) struct Simulate {
-    /// The first seed. The same seed and steps are the same history.
+    /// The first seed. The same seed and steps are the same faults, and nearly always the same history.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) seed: u64,
     /// Seeds to run [default: 1000, or as many as --for allows].

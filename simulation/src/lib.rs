@@ -74,7 +74,7 @@ pub struct Outcome {
     pub broken: Option<Broken>,
     /// What happened.
     pub tally: Tally,
-    /// A hash of all that happened, in order: the same for the same seed.
+    /// A hash of all that happened, in order: nearly always the same for the same seed (decision 0010).
     pub digest: u64,
     /// The last things that happened, oldest first.
     pub history: Vec<String>,
