@@ -15,14 +15,17 @@ fn main() -> io::Result<()> {
             if path.extension().is_some_and(|extension| extension == "sql")
                 && let Some(name) = path.file_stem().and_then(|stem| stem.to_str())
             {
-                names.push((name.to_owned(), path.clone()));
+                names.push(name.to_owned());
             }
         }
     }
     names.sort();
     let mut list = String::from("[\n");
-    for (name, path) in names {
-        writeln!(list, "    ({name:?}, include_str!({path:?})),").map_err(io::Error::other)?;
+    for name in names {
+        // Not by its path here: the target folder may outlive this copy of the sources.
+        let file = format!("/reports/{name}.sql");
+        writeln!(list, "    ({name:?}, include_str!(concat!(env!(\"CARGO_MANIFEST_DIR\"), {file:?}))),")
+            .map_err(io::Error::other)?;
     }
     list.push(']');
     fs::write(Path::new(&var("OUT_DIR")?).join("reports.rs"), list)
