@@ -37,6 +37,7 @@ mod world;
 pub use cluster::Cluster;
 pub use judge::{Audit, Read, Verdict};
 pub use outages::{Outage, OutageReport, RollingReport};
+pub use ports::free as free_ports;
 pub use report::{Answers, RandomReport, Report};
 pub use run::{Options, run};
 pub use scripts::target;

@@ -14,7 +14,7 @@ static NEXT: Mutex<Option<u16>> = Mutex::new(None);
 ///
 /// # Errors
 /// There are none.
-pub(crate) fn free(count: u16) -> anyhow::Result<Range<u16>> {
+pub fn free(count: u16) -> anyhow::Result<Range<u16>> {
     let mut next = NEXT.lock();
     // Processes that start at the same time begin at different places.
     let mut first = next.unwrap_or_else(|| rand::random_range(RANGE));

@@ -8,6 +8,10 @@
 //! Until the commit is asked for, every failure ends in an abort, and then nothing was written. From
 //! the commit on, an error that isn't definite leaves the step in doubt and the producer unusable;
 //! whoever opens the id again learns from the committed positions what became of it.
+//!
+//! After an abort the id is opened anew, which raises the producer's epoch. The client would number its
+//! next records like those it gave up, and the broker may have taken these without the client knowing: it
+//! would take the next ones for repeats, and say that they are written.
 
 use crate::config::Config;
 use crate::error::{is_fencing, is_refusal, report_to_tracing};
@@ -17,6 +21,7 @@ use crate::record;
 use crate::seats::Admission;
 use events::TopicPartition;
 use events::log::{Append, Error, Offset, Result};
+use parking_lot::Mutex;
 use rdkafka::ClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::DeliveryResult;
@@ -28,8 +33,17 @@ use std::time::{Duration, Instant};
 /// The wait for room in the producer's queue.
 const QUEUE_WAIT: Duration = Duration::from_millis(2);
 
-/// The producer of one transactional id.
+/// What one transactional id commits.
 pub(crate) struct Transactions {
+    config: Config,
+    names: Names,
+    id: Arc<str>,
+    /// `None` after a failure.
+    epoch: Mutex<Option<Epoch>>,
+}
+
+/// The producer of one epoch of a transactional id. The next epoch fences it.
+struct Epoch {
     producer: ThreadedProducer<Quiet>,
     names: Names,
     timeout: Duration,
@@ -64,6 +78,36 @@ impl ProducerContext<NoCustomPartitioner> for Quiet {
 impl Transactions {
     /// Opens the id, which fences whoever held it and ends what they had begun. Blocks.
     pub(crate) fn open(config: &Config, names: &Names, id: &str) -> Result<Self> {
+        let epoch = Mutex::new(Some(Epoch::open(config, names, id)?));
+        Ok(Self { config: config.clone(), names: names.clone(), id: id.into(), epoch })
+    }
+
+    /// Commits one step that was checked and admitted. Blocks.
+    pub(crate) fn commit(
+        &self,
+        appends: &[Append],
+        positions: &[(TopicPartition, Offset)],
+        admission: &Admission,
+    ) -> Result<()> {
+        let began = Instant::now();
+        let mut current = self.epoch.lock();
+        let epoch = match current.take() {
+            Some(epoch) => epoch,
+            None => Epoch::open(&self.config, &self.names, &self.id)?,
+        };
+        let decided = epoch.attempt(appends, positions, admission);
+        meters::transaction(&decided, began.elapsed());
+        if decided.is_ok() {
+            let records = appends.iter().flat_map(|append| &append.records);
+            meters::stand(records.clone().count(), records.map(record::queued_bytes).sum());
+            *current = Some(epoch);
+        }
+        decided
+    }
+}
+
+impl Epoch {
+    fn open(config: &Config, names: &Names, id: &str) -> Result<Self> {
         let what = |error: KafkaError| Error::Unavailable(format!("transactor {id}: {error}"));
         let producer: ThreadedProducer<Quiet> =
             config.transactor(&names.there(id)).create_with_context(Quiet::new()).map_err(what)?;
@@ -78,23 +122,6 @@ impl Transactions {
             }
         }
         Ok(Self { producer, names: names.clone(), timeout, id: id.into() })
-    }
-
-    /// Commits one step that was checked and admitted. Blocks.
-    pub(crate) fn commit(
-        &self,
-        appends: &[Append],
-        positions: &[(TopicPartition, Offset)],
-        admission: &Admission,
-    ) -> Result<()> {
-        let began = Instant::now();
-        let decided = self.attempt(appends, positions, admission);
-        meters::transaction(&decided, began.elapsed());
-        if decided.is_ok() {
-            let records = appends.iter().flat_map(|append| &append.records);
-            meters::stand(records.clone().count(), records.map(record::queued_bytes).sum());
-        }
-        decided
     }
 
     fn attempt(&self, appends: &[Append], positions: &[(TopicPartition, Offset)], admission: &Admission) -> Result<()> {

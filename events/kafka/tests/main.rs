@@ -4,6 +4,7 @@
 //! these tests fail and say so.
 #![expect(clippy::unwrap_used, reason = "a failed test is a panic")]
 
+mod aborted;
 mod conformance;
 mod copier;
 mod deleted;
