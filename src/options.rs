@@ -91,6 +91,11 @@ pub(crate) struct Options {
     #[arg(long, value_name = "CIDR", env = "KILLFEED_TRUSTED_PROXY", value_delimiter = ',')]
     pub(crate) trusted_proxy: Vec<IpNet>,
 
+    /// Origin whose web pages may send events from a browser, for example https://play.example.com; repeatable, * for
+    /// any. None by default: then only pages that come from this address may.
+    #[arg(long, value_name = "ORIGIN", env = "KILLFEED_CORS_ORIGIN", value_delimiter = ',')]
+    pub(crate) cors_origin: Vec<ingest::Origin>,
+
     /// How long the log keeps events. Tables keep theirs. The embedded log never deletes what no reader has seen;
     /// Kafka does, and an alarm comes at 80 % of the time.
     #[arg(long, value_name = "TIME", default_value = "7d", env = "KILLFEED_RETENTION", value_parser = parse_time)]

@@ -1,5 +1,6 @@
 //! What can be set, with defaults.
 
+use crate::cors::Origin;
 use edge::ClientAddress;
 use events::limits;
 use std::collections::BTreeMap;
@@ -34,6 +35,8 @@ pub struct Config {
     /// Sampling that clients are asked for: of this type, one event in so many. Told by
     /// `GET /v1/config`; ingest itself drops nothing.
     pub sampling: BTreeMap<String, u32>,
+    /// Origins whose web pages may send, besides pages of our own.
+    pub cors_origins: Vec<Origin>,
 }
 
 impl Default for Config {
@@ -51,6 +54,7 @@ impl Default for Config {
             drain_limit: Duration::from_secs(10),
             client_address: ClientAddress::default(),
             sampling: BTreeMap::new(),
+            cors_origins: Vec::new(),
         }
     }
 }

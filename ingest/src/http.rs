@@ -17,11 +17,16 @@ use tracing::Instrument as _;
 
 pub(crate) fn router(ingest: Ingest) -> Router {
     let allow = |methods: MethodRouter<Ingest>| methods.fallback(edge::no_such_method);
-    Router::new()
+    let cors = crate::cors::layer(&ingest.0.config.cors_origins);
+    let router = Router::new()
         .route("/v1/events", allow(post(events)))
         .route("/v1/batch", allow(post(lines)))
         .route("/v1/config", allow(get(config)))
-        .with_state(ingest)
+        .with_state(ingest);
+    match cors {
+        Some(cors) => router.layer(cors),
+        None => router,
+    }
 }
 
 async fn events(State(ingest): State<Ingest>, request: Request) -> Response {

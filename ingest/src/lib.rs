@@ -20,6 +20,7 @@ mod append;
 mod batch;
 mod body;
 mod config;
+mod cors;
 mod form;
 mod http;
 mod meters;
@@ -28,6 +29,7 @@ mod stamp;
 mod tally;
 
 pub use config::Config;
+pub use cors::Origin;
 
 use admission::{Gate, Memory};
 use edge::Keys;

@@ -39,6 +39,7 @@ mod telemetry;
 mod topics;
 
 pub(crate) use loss::accept_loss;
+pub(crate) use telemetry::start_logs;
 pub(crate) use topics::{apply, grow, plan};
 
 use crate::exit::Failure;

@@ -155,6 +155,7 @@ impl Parts {
             instance: streams.instance.to_string(),
             client_address: ClientAddress::new(options.trusted_proxy.iter().copied()),
             drain_limit: options.drain_timeout / 2,
+            cors_origins: options.cors_origin.clone(),
             ..ingest::Config::default()
         };
         let (log, registry) = (streams.log.clone(), streams.registry.clone());

@@ -73,8 +73,12 @@ impl Harness {
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
-        let response = self.ingest.router().oneshot(request).await.unwrap();
-        read(response).await
+        read(self.answer(request).await).await
+    }
+
+    /// What comes back, as it is.
+    pub(crate) async fn answer(&self, request: Request<Body>) -> Response<Body> {
+        self.ingest.router().oneshot(request).await.unwrap()
     }
 
     /// `POST path` with a body of this type.

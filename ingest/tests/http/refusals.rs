@@ -141,3 +141,39 @@ async fn a_bomb_is_refused_before_it_takes_memory() {
     assert!(matches!(harness.send(request.body(Body::from(torn)).unwrap()).await.status, 400 | 413));
     assert!(harness.ingest.is_ready());
 }
+
+#[tokio::test]
+async fn pages_of_named_origins_may_send_and_no_others() {
+    let named = Config { cors_origins: vec!["https://play.example".parse().unwrap()], ..Config::default() };
+    let harness = Harness::with(named, keys());
+    let preflight = |origin: &str| {
+        Request::options("/v1/batch")
+            .header("origin", origin)
+            .header("access-control-request-method", "POST")
+            .header("access-control-request-headers", "authorization,content-encoding,content-type")
+            .body(Body::empty())
+            .unwrap()
+    };
+    let answer = harness.answer(preflight("https://play.example")).await;
+    let header = |name: &str| answer.headers().get(name).map(|value| value.to_str().unwrap().to_lowercase());
+    assert_eq!(answer.status(), 200, "a preflight carries no key");
+    assert_eq!(header("access-control-allow-origin").as_deref(), Some("https://play.example"));
+    assert!(header("access-control-allow-methods").unwrap().contains("post"));
+    assert!(header("access-control-allow-headers").unwrap().contains("content-encoding"));
+    assert_eq!(header("access-control-allow-credentials"), None);
+    let answer = harness.answer(preflight("https://other.example")).await;
+    assert!(!answer.headers().contains_key("access-control-allow-origin"));
+
+    // A refusal can be read, too: the page has to know when to come again.
+    let refused = request("/v1/batch", "application/x-ndjson").header("origin", "https://play.example");
+    let refused = refused.body(Body::empty()).unwrap();
+    let answer = harness.answer(refused).await;
+    assert_eq!(answer.status(), 401);
+    assert_eq!(answer.headers()["access-control-allow-origin"], "https://play.example");
+    assert!(answer.headers()["access-control-expose-headers"].to_str().unwrap().contains("retry-after"));
+
+    // Where nobody is named, there are no such headers at all.
+    let answer = Harness::new().answer(preflight("https://play.example")).await;
+    assert_eq!(answer.status(), 405);
+    assert!(!answer.headers().contains_key("access-control-allow-origin"));
+}
