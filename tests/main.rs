@@ -7,6 +7,7 @@
 //! | `truth` | generated games: reports, tables and audit equal what the generator says |
 //! | `damage` | a log that lost what the tables hold |
 //! | `kills` | SIGKILL at random moments under load: acknowledged is in its table, once |
+//! | `client` | the client SDK: servers and clients killed, networks broken, each event in its table once, in order |
 //! | `kafka` | the same on Apache Kafka: roles as processes, kills, an outage |
 //! | `secured` | a Kafka that speaks TLS and asks for a password |
 //! | `growing` | a stream gets more partitions under load, and what no longer fits is refused |
@@ -33,6 +34,7 @@
 
 mod access;
 mod addresses;
+mod client;
 mod damage;
 mod deploy;
 mod edges;
