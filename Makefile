@@ -1,6 +1,7 @@
 # What there is to do with killfeed. CI calls `lint` and `test`; nothing here needs more than cargo,
-# Python 3 (for the reader that isn't ours), Java and Maven (for a real Kafka), Go (for MinIO), Node and
-# Chromium (for the SDK of web games), and a network to fetch dependencies once.
+# Python 3 (for the reader that isn't ours), Java and Maven (for a real Kafka), Go (for MinIO),
+# PostgreSQL's server (for the outbox), Node and Chromium (for the SDK of web games), and a network to
+# fetch dependencies once.
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
@@ -15,7 +16,7 @@ KILLFEED_BIN ?= $(abspath $(TARGET))/debug/killfeed
 SECONDS ?= 300
 SEED ?= 1
 
-.PHONY: help demo test web lint bench chaos real deploy-check reader kafka s3 toxiproxy chromium
+.PHONY: help demo test web lint bench chaos real deploy-check reader kafka s3 toxiproxy postgres chromium
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -23,7 +24,7 @@ help: ## This list
 demo: ## Start killfeed, play fifty games, print every report and the audit
 	@deploy/dev/demo
 
-test: reader kafka s3 toxiproxy ## All tests; the ten slowest parts at the end
+test: reader kafka s3 toxiproxy postgres ## All tests; the ten slowest parts at the end
 	@$(CARGO) test --workspace 2>&1 | deploy/dev/slowest
 	@$(MAKE) --no-print-directory web
 
@@ -70,6 +71,10 @@ s3:
 # Stands between processes where a test cuts them off from each other.
 toxiproxy:
 	@TOXIPROXY_HOME=$(TARGET)/toxiproxy deploy/dev/toxiproxy/fetch >/dev/null
+
+# A game's own database, for the outbox. Installed by apt where it is missing and we are root.
+postgres:
+	@deploy/dev/postgres/fetch >/dev/null
 
 # A real browser; installed where that may be done.
 chromium:

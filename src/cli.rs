@@ -43,6 +43,10 @@ pub(crate) enum Command {
     Report(Report),
     /// Send CloudEvents from a file of one JSON object a line. Exit code 1 if any was refused.
     Send(Send),
+    /// Relay events from a table of a game's own PostgreSQL, written in the game's own transactions: each
+    /// committed row reaches the server, at least once and with the same id, so that it is in the tables
+    /// once. In order per key. Runs until a signal.
+    Outbox(Outbox),
     /// Wait until all events acknowledged before are in their tables.
     Flush {
         #[command(flatten)]
@@ -186,6 +190,54 @@ pub(crate) struct SendHow {
     /// How long to go on trying without any progress before giving up.
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = crate::options::parse_time)]
     pub(crate) retry_for: std::time::Duration,
+}
+
+/// Relay an outbox.
+#[derive(Debug, Args)]
+pub(crate) struct Outbox {
+    /// The database, as libpq has it: `postgresql://USER@HOST/DATABASE?sslmode=verify-full`. A password is better
+    /// in PGPASSWORD than here.
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "KILLFEED_POSTGRES",
+        hide_env_values = true,
+        required_unless_present = "print_schema"
+    )]
+    pub(crate) postgres: Option<String>,
+    /// The outbox table, perhaps with its schema.
+    #[arg(long, value_name = "NAME", default_value = outbox::Table::DEFAULT, value_parser = parse_table)]
+    pub(crate) table: outbox::Table,
+    /// Print the statements that make the table, and end: `killfeed outbox --print-schema | psql`.
+    #[arg(long)]
+    pub(crate) print_schema: bool,
+    /// Rows in one request.
+    #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) batch: u32,
+    /// Delete rows once they are acknowledged; the default.
+    #[arg(long)]
+    pub(crate) delete: bool,
+    /// Keep rows once they are acknowledged, with the time in `sent_at`; deleting them is yours.
+    #[arg(long, conflicts_with = "delete")]
+    pub(crate) mark: bool,
+    /// How often to look for rows that no notification told of.
+    #[arg(long, value_name = "TIME", default_value = "200ms", value_parser = crate::options::parse_time)]
+    pub(crate) poll: std::time::Duration,
+    /// Relays in this process, each with a connection; further processes may run beside it.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=16))]
+    pub(crate) relays: u32,
+    /// Answer `/healthz`, `/readyz` and `/metrics` here.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) listen: Option<std::net::SocketAddr>,
+    /// How logs look on stderr: `text` for people, `json` for machines. RUST_LOG filters them.
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) log_format: crate::options::LogFormat,
+    #[command(flatten)]
+    pub(crate) server: Server,
+}
+
+fn parse_table(text: &str) -> Result<outbox::Table, String> {
+    text.parse()
 }
 
 /// How request bodies are compressed.

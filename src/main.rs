@@ -7,12 +7,14 @@
 //! | `server` | `up` and the roles: how the parts start, answer and stop |
 //! | `client` | the commands that talk to a server over HTTP |
 //! | `simulate` | the laws under a seed, in a simulated world |
+//! | `outbox` | the relay from a game's own database to a server |
 
 mod cli;
 mod client;
 mod config;
 mod exit;
 mod options;
+mod outbox;
 mod server;
 mod simulate;
 
@@ -64,6 +66,7 @@ fn run() -> Result<(), Failure> {
         }
         Command::Key(key) => return new_key(key),
         Command::Simulate(options) => return simulate::run(&options),
+        Command::Outbox(outbox) => return crate::outbox::run(outbox),
         other => return client::run(other),
     };
     let (_, matches, keys) = with_config_file(&matches)?;

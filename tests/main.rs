@@ -21,6 +21,7 @@
 //! | `edges` | the HTTP API by a client that speaks TCP: half-sent, odd and wrong requests |
 //! | `send` | `killfeed send` against a server that fails as it is told |
 //! | `traces` | traces from client to table, and to a collector |
+//! | `outbox` | `killfeed outbox` between PostgreSQL and a server, all three killed |
 //! | `limits` | a query's limits |
 //! | `metrics` | what `/metrics` says, and that docs/metrics.md says the same |
 //! | `schemas` | 1, then 1.5, then `apply`; a version rewritten in place |
@@ -47,6 +48,7 @@ mod kills;
 mod limits;
 mod metrics;
 mod modes;
+mod outbox;
 mod readers;
 mod s3;
 mod sabotage;

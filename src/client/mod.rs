@@ -52,6 +52,7 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         | Command::Config(_)
         | Command::Topics(_)
         | Command::Simulate(_)
+        | Command::Outbox(_)
         | Command::Key(_) => Err(Failure::usage("no client command")),
     }
 }
