@@ -1,6 +1,6 @@
 //! The command line: what each command is called and takes. Its doc comments are the help.
 
-use crate::client::Server;
+use crate::client::{Load, Server};
 use crate::options::Options;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use edge::Scope;
@@ -76,6 +76,9 @@ pub(crate) enum Command {
     /// Run processors and sinks in a simulated world, in which a seed decides what goes wrong and when, and
     /// look whether the laws hold. Exit code 1 if one is broken: seed, step and history say how.
     Simulate(Simulate),
+    /// Play with a crowd of clients through the SDK, and measure: requests per second, or players online. Exit code
+    /// 1 if an event was refused, lost or left in doubt.
+    Load(Load),
     /// API keys.
     #[command(subcommand)]
     Key(Key),

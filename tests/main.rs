@@ -22,6 +22,7 @@
 //! | `send` | `killfeed send` against a server that fails as it is told |
 //! | `traces` | traces from client to table, and to a collector |
 //! | `outbox` | `killfeed outbox` between PostgreSQL and a server, all three killed |
+//! | `load` | `killfeed load`: what it says was acknowledged is in the tables; histograms merged |
 //! | `limits` | a query's limits |
 //! | `metrics` | what `/metrics` says, and that docs/metrics.md says the same |
 //! | `schemas` | 1, then 1.5, then `apply`; a version rewritten in place |
@@ -46,6 +47,7 @@ mod growing;
 mod kafka;
 mod kills;
 mod limits;
+mod load;
 mod metrics;
 mod modes;
 mod outbox;

@@ -5,6 +5,7 @@ mod audit;
 mod deliver;
 mod generate;
 mod http;
+mod load;
 mod output;
 mod report;
 mod schema;
@@ -12,6 +13,7 @@ mod send;
 mod sql;
 mod style;
 
+pub(crate) use self::load::Load;
 pub(crate) use http::Server;
 
 use crate::cli::Command;
@@ -19,6 +21,11 @@ use crate::exit::Failure;
 
 /// Runs a client command to its end.
 pub(crate) fn run(command: Command) -> Result<(), Failure> {
+    // It has threads of its own, and what is measured when it is interrupted counts.
+    let command = match command {
+        Command::Load(command) => return self::load::run(command),
+        other => other,
+    };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -53,6 +60,7 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         | Command::Topics(_)
         | Command::Simulate(_)
         | Command::Outbox(_)
+        | Command::Load(_)
         | Command::Key(_) => Err(Failure::usage("no client command")),
     }
 }
