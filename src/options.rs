@@ -96,6 +96,15 @@ pub(crate) struct Options {
     #[arg(long, value_name = "ORIGIN", env = "KILLFEED_CORS_ORIGIN", value_delimiter = ',')]
     pub(crate) cors_origin: Vec<ingest::Origin>,
 
+    /// Ask client SDKs to send nothing: they count what the game reports as `sampled`. They ask once an hour.
+    /// What comes all the same is taken.
+    #[arg(long, env = "KILLFEED_CLIENTS_OFF")]
+    pub(crate) clients_off: bool,
+
+    /// Ask client SDKs to send one event in N of a type; repeatable. They count the others as `sampled`.
+    #[arg(long, value_name = "TYPE=N", env = "KILLFEED_SAMPLING", value_delimiter = ',', value_parser = parse_sampling)]
+    pub(crate) sampling: Vec<(String, u32)>,
+
     /// How long the log keeps events. Tables keep theirs. The embedded log never deletes what no reader has seen;
     /// Kafka does, and an alarm comes at 80 % of the time.
     #[arg(long, value_name = "TIME", default_value = "7d", env = "KILLFEED_RETENTION", value_parser = parse_time)]
@@ -252,6 +261,13 @@ fn parse_property(text: &str) -> Result<(String, String), String> {
     }
 }
 
+fn parse_sampling(text: &str) -> Result<(String, u32), String> {
+    let told = || "give it as TYPE=N, N from 1 on".to_owned();
+    let (event_type, one_in) = text.split_once('=').ok_or_else(told)?;
+    let one_in = one_in.parse().ok().filter(|one_in| *one_in > 0).ok_or_else(told)?;
+    if event_type.is_empty() { Err(told()) } else { Ok((event_type.to_owned(), one_in)) }
+}
+
 fn parse_url(text: &str) -> Result<String, String> {
     match reqwest::Url::parse(text) {
         Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(text.to_owned()),
@@ -363,6 +379,14 @@ mod tests {
         assert!(parse_url("collector:4318").is_err() && parse_url("ftp://a").is_err() && parse_url("").is_err());
         assert!(parse_ratio("0").is_ok() && parse_ratio("1").is_ok() && parse_ratio("0.25").is_ok());
         assert!(parse_ratio("1.1").is_err() && parse_ratio("-1").is_err() && parse_ratio("NaN").is_err());
+    }
+
+    #[test]
+    fn sampling_is_one_in_so_many_of_a_type() {
+        assert_eq!(parse_sampling("chat.message=10"), Ok(("chat.message".into(), 10)));
+        for text in ["", "10", "a=", "=10", "a=0", "a=-1", "a=1.5"] {
+            assert!(parse_sampling(text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -32,6 +32,8 @@ pub struct Config {
     pub drain_limit: Duration,
     /// Whose word counts for where a request came from.
     pub client_address: ClientAddress,
+    /// Whether clients are asked to send at all. Told by `GET /v1/config`; what comes all the same is taken.
+    pub clients_enabled: bool,
     /// Sampling that clients are asked for: of this type, one event in so many. Told by
     /// `GET /v1/config`; ingest itself drops nothing.
     pub sampling: BTreeMap<String, u32>,
@@ -53,6 +55,7 @@ impl Default for Config {
             ledger_interval: Duration::from_secs(1),
             drain_limit: Duration::from_secs(10),
             client_address: ClientAddress::default(),
+            clients_enabled: true,
             sampling: BTreeMap::new(),
             cors_origins: Vec::new(),
         }

@@ -1,4 +1,4 @@
-//! What clients are told in `GET /v1/config`: how long a resend is safe, how much fits, how much to send.
+//! What clients are told in `GET /v1/config`: how long a resend is safe, how much fits, how much to send, and whether at all.
 
 use crate::Config;
 use events::clock::Micros;
@@ -15,6 +15,7 @@ pub(crate) fn config(config: &Config, registry: &Registry, now_us: Micros) -> Va
         windows.insert(schema.event_type.to_string(), schema.dedupe_window.as_secs().into());
     }
     json!({
+        "enabled": config.clients_enabled,
         "server_time": String::from_utf8_lossy(&time::format(now_us)),
         "dedupe": {"window_s": DEDUPE_WINDOW_DEFAULT.as_secs(), "window_s_by_type": windows},
         "limits": {

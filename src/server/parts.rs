@@ -155,6 +155,8 @@ impl Parts {
             instance: streams.instance.to_string(),
             client_address: ClientAddress::new(options.trusted_proxy.iter().copied()),
             drain_limit: options.drain_timeout / 2,
+            clients_enabled: !options.clients_off,
+            sampling: options.sampling.iter().cloned().collect(),
             cors_origins: options.cors_origin.clone(),
             ..ingest::Config::default()
         };

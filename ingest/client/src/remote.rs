@@ -15,6 +15,7 @@ const TYPES_MAX: usize = 10_000;
 #[derive(Debug, Deserialize)]
 #[serde(default)]
 struct Body {
+    enabled: bool,
     server_time: Option<String>,
     dedupe: Dedupe,
     limits: Limits,
@@ -47,7 +48,7 @@ pub(crate) struct Sampling {
 impl Default for Body {
     fn default() -> Self {
         let (dedupe, limits, sampling) = Default::default();
-        Self { server_time: None, dedupe, limits, sampling }
+        Self { enabled: true, server_time: None, dedupe, limits, sampling }
     }
 }
 
@@ -79,6 +80,8 @@ pub(crate) struct Remote {
     dedupe: Dedupe,
     limits: Limits,
     pub(crate) sampling: Sampling,
+    /// The server wants no events.
+    pub(crate) is_off: bool,
     /// The server's clock when it answered, in microseconds since 1970.
     pub(crate) server_us: Option<i64>,
 }
@@ -89,10 +92,12 @@ impl Remote {
         if answer.status != 200 {
             return None;
         }
-        let Body { server_time, mut dedupe, limits, mut sampling } = serde_json::from_slice(&answer.body).ok()?;
+        let Body { enabled, server_time, mut dedupe, limits, mut sampling } =
+            serde_json::from_slice(&answer.body).ok()?;
         cut(&mut dedupe.window_s_by_type);
         cut(&mut sampling.one_in_by_type);
-        Some(Self { dedupe, limits, sampling, server_us: server_time.and_then(|text| time::parse(&text)) })
+        let server_us = server_time.and_then(|text| time::parse(&text));
+        Some(Self { dedupe, limits, sampling, is_off: !enabled, server_us })
     }
 
     /// For how long the server tells a resend from a new event.
@@ -144,6 +149,12 @@ mod tests {
         let remote = remote.unwrap();
         assert_eq!((remote.event_bytes(7), remote.batch_events(500)), (5, 1));
         assert_eq!((remote.sampling.of("a"), remote.sampling.of("b")), (9, 1));
+    }
+
+    #[test]
+    fn a_server_is_on_unless_it_says_otherwise() {
+        let off = |body: &str| read(200, body).unwrap().is_off;
+        assert_eq!((off("{}"), off(r#"{"enabled": true}"#), off(r#"{"enabled": false}"#)), (false, false, true));
     }
 
     #[test]

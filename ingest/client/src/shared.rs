@@ -40,6 +40,8 @@ pub(crate) struct Queue {
     pub(crate) next_order: u64,
     pub(crate) common: Arc<Common>,
     pub(crate) sampling: Sampling,
+    /// The server wants no events.
+    pub(crate) is_off: bool,
     pub(crate) event_bytes: usize,
     pub(crate) consent: bool,
     pub(crate) purge: bool,
@@ -103,7 +105,7 @@ pub(crate) struct Session {
 pub(crate) enum Kind {
     /// The game's.
     Game,
-    /// Begin or end of a session: counted like the game's, never sampled, and stored.
+    /// Begin or end of a session: counted like the game's, never sampled as long as anything is sent, and stored.
     Session,
     /// A report of losses: the same, but counted nowhere.
     Report,
@@ -129,6 +131,7 @@ impl Shared {
             next_order: 1,
             common: Arc::default(),
             sampling: Sampling::default(),
+            is_off: false,
             event_bytes: config.event_bytes,
             consent: config.consent,
             purge: false,
@@ -193,7 +196,10 @@ impl Shared {
         queue.sent += u64::from(kind != Kind::Report);
         queue.next_order += 1;
         let rate = if internal || lost.is_some() { 1 } else { queue.sampling.of(&event.event_type) };
-        let lost = lost.or_else(|| (rate > 1 && !self.draw(order, rate)).then_some(Reason::Sampled));
+        // Of losses it is still told: it is how a studio sees what the switch costs.
+        let is_off = queue.is_off && kind != Kind::Report;
+        let is_left_out = is_off || (rate > 1 && !self.draw(order, rate));
+        let lost = lost.or_else(|| is_left_out.then_some(Reason::Sampled));
         let lost = lost.or_else(|| self.make_room(&mut queue, cost, stored, internal, &mut dropped));
         if let Some(reason) = lost {
             drop(queue);

@@ -182,6 +182,7 @@ impl Worker {
         }
         let mut queue = self.shared.lock();
         queue.sampling = remote.sampling.clone();
+        queue.is_off = remote.is_off;
         queue.event_bytes = remote.event_bytes(self.config.event_bytes);
         drop(queue);
         self.config_at = now + self.config.config_time;

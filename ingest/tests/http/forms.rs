@@ -158,6 +158,9 @@ async fn config_tells_clients_what_they_need() {
     assert_eq!(answer.body["dedupe"]["window_s_by_type"]["quick"], 3_600);
     assert_eq!(answer.body["limits"]["event_bytes"], 1_000_000);
     assert_eq!(answer.body["sampling"]["one_in_by_type"]["t"], 10);
+    assert_eq!(answer.body["enabled"], true);
+    let off = Harness::with(Config { clients_enabled: false, ..Config::default() }, keys());
+    assert_eq!(off.send(request("ingest")).await.body["enabled"], false);
     assert!(!harness.keys.is_none());
 }
 
