@@ -4,8 +4,8 @@
 #[path = "../ingest/client/tests/proxy.rs"]
 mod proxy;
 
-use crate::support::{Home, PATIENCE, Server};
-use killfeed_client::{Client, Config, Delivery, Event, Sent, Stats};
+use crate::support::{Home, PATIENCE, Server, text};
+use killfeed_client::{Client, Config, Delivery, Event, OnFull, Reason, Sent, Stats};
 use proxy::{Proxy, Weather};
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
@@ -23,8 +23,10 @@ const THREADS: u64 = 2;
 const PLAYERS: u64 = 4;
 /// Memory that the client may use for events, in bytes.
 const MEMORY: usize = 16 << 20;
-/// The server is away for so long, in seconds; `KILLFEED_CLIENT_OUTAGE` asks for another time.
+/// The server is away for so long at least, in seconds; `KILLFEED_CLIENT_OUTAGE` asks for another time.
 const OUTAGE: u64 = 1;
+/// Tries that fail meanwhile: the waits between them have grown to their cap, and the circuit is open.
+const OUTAGE_FAILURES: u64 = 8;
 /// Times that the client process is killed.
 const KILLS: u64 = 6;
 /// Says to this binary that it is the client that is to be killed: where the server is, the store, and its number.
@@ -78,6 +80,15 @@ fn is_felt(stats: &Stats, before: &Stats) -> bool {
     stats.failures >= before.failures + 2
 }
 
+/// Closes the client, with all the time that it needs.
+async fn close(client: &Client) -> Stats {
+    let closing = client.clone();
+    let closed = tokio::task::spawn_blocking(move || closing.close(PATIENCE)).await.unwrap();
+    let stats = client.stats();
+    assert!(closed, "{stats:?}");
+    stats
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_event_is_in_its_table_once_and_in_order_through_all_accidents() {
     let outage = std::env::var("KILLFEED_CLIENT_OUTAGE").map_or(OUTAGE, |seconds| seconds.parse().unwrap());
@@ -94,7 +105,7 @@ async fn every_event_is_in_its_table_once_and_in_order_through_all_accidents() {
         })
         .collect();
 
-    for round in 0..2 {
+    for _ in 0..2 {
         for weather in [
             Weather::Cut,
             Weather::CutAnswers,
@@ -120,22 +131,30 @@ async fn every_event_is_in_its_table_once_and_in_order_through_all_accidents() {
         }
         let before = client.stats();
         server.kill();
-        tokio::time::sleep(outage).await;
-        while !is_felt(&client.stats(), &before) {
+        let away = Instant::now();
+        while away.elapsed() < outage || client.stats().failures < before.failures + OUTAGE_FAILURES {
+            assert!(away.elapsed() < outage + PATIENCE, "{:?}", client.stats());
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+        let held = client.stats();
+        assert!(held.circuit_open && held.pending > 0, "{held:?}");
+        println!("away for {:?}: {held:?}", away.elapsed());
         server = home.up(&[]);
         proxy.lead_to(address(&server));
-        tokio::time::sleep(Duration::from_millis(500 * round)).await;
+        // What was held goes out, until less than a request of it is left.
+        let back = Instant::now();
+        while client.stats().pending > 500 {
+            assert!(back.elapsed() < PATIENCE, "{:?}", client.stats());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        println!("caught up in {:?}", back.elapsed());
     }
     assert!(proxy.accepted() > 20, "{} connections were all it took", proxy.accepted());
     enough.store(true, Ordering::SeqCst);
     let mut sent = BTreeMap::new();
     threads.into_iter().for_each(|thread| sent.extend(thread.join().unwrap()));
-    let closing = client.clone();
-    let closed = tokio::task::spawn_blocking(move || closing.close(PATIENCE)).await.unwrap();
-    let stats = client.stats();
-    assert!(closed && stats.lost.is_empty(), "{stats:?}");
+    let stats = close(&client).await;
+    assert!(stats.lost.is_empty(), "{stats:?}");
     let total: u64 = sent.values().sum();
     assert_eq!((stats.sent, stats.delivered, stats.acknowledged), (total, total, total), "{stats:?}");
 
@@ -205,10 +224,8 @@ async fn what_a_killed_client_had_stored_is_in_its_table_once_and_in_order() {
 
     proxy.set(Weather::Fair);
     let client = Client::start(stored(&proxy.url(), &store)).unwrap();
-    let closing = client.clone();
-    let closed = tokio::task::spawn_blocking(move || closing.close(PATIENCE)).await.unwrap();
-    let stats = client.stats();
-    assert!(closed && stats.lost.is_empty() && stats.recovered > 0, "{stats:?}");
+    let stats = close(&client).await;
+    assert!(stats.lost.is_empty() && stats.recovered > 0, "{stats:?}");
     let seen = numbers(&server, "sdk_stored").await;
     assert_eq!(seen.len(), stored_at_least.len());
     for (player, least) in stored_at_least {
@@ -217,4 +234,63 @@ async fn what_a_killed_client_had_stored_is_in_its_table_once_and_in_order() {
         assert_eq!(seen[&player], (0..events).collect::<Vec<_>>(), "{player}");
     }
     server.balanced().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_audit_says_what_never_left_the_clients() {
+    let home = Home::new();
+    let server = home.up(&["--sampling", "sdk.frame=1000000000"]);
+    let proxy = Proxy::start(address(&server)).unwrap();
+    let mut config = config(proxy.url());
+    (config.queue_events, config.on_full, config.event_bytes) = (10, OnFull::Newest, 1_000);
+    config.loss_report = Some(Duration::from_secs(600));
+    let client = Client::start(config).unwrap();
+    let begun = Instant::now();
+    while !client.stats().configured {
+        assert!(begun.elapsed() < PATIENCE, "{:?}", client.stats());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    // Nothing leaves it, so that what memory can't hold is lost.
+    proxy.set(Weather::Cut);
+    let send = |event_type: &'static str, bytes: usize| {
+        client.send(Event::new(event_type).player("p").data(&BTreeMap::from([("text", "x".repeat(bytes))])))
+    };
+    for n in 0..14 {
+        let sent = send("sdk.step", 1);
+        assert_eq!(sent == Sent::Taken, n < 10, "{n}: {sent:?}");
+    }
+    assert_eq!(send("sdk.step", 2_000), Sent::Lost(Reason::TooLarge));
+    for _ in 0..3 {
+        assert_eq!(send("sdk.frame", 1), Sent::Lost(Reason::Sampled));
+    }
+    proxy.set(Weather::Fair);
+    let stats = close(&client).await;
+    assert_eq!((stats.delivered, stats.lost.values().sum::<u64>()), (10, 8), "{stats:?}");
+
+    server.flush().await;
+    let audit = server.balanced().await;
+    let losses = serde_json::json!({"queue_full": 4, "sampled": 3, "too_large": 1});
+    assert_eq!((&audit["client_losses"]["events"], &audit["delivered"]), (&losses, &11.into()), "{audit:#}");
+    let said = text(&server.run(&["audit"]));
+    assert!(said.contains("never left the clients: 8 (queue full 4, sampled 3, too large 1)"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_wants_no_events_is_sent_none() {
+    let home = Home::new();
+    let server = home.up(&["--clients-off"]);
+    let mut config = config(server.url.clone());
+    config.loss_report = Some(Duration::from_secs(600));
+    let client = Client::start(config).unwrap();
+    let begun = Instant::now();
+    while !client.stats().configured {
+        assert!(begun.elapsed() < PATIENCE, "{:?}", client.stats());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(client.send(Event::new("sdk.step").player("p")), Sent::Lost(Reason::Sampled));
+    close(&client).await;
+    server.flush().await;
+    let audit = server.balanced().await;
+    // The report alone.
+    assert_eq!((&audit["delivered"], &audit["client_losses"]["events"]["sampled"]), (&1.into(), &1.into()));
 }

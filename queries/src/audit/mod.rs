@@ -18,6 +18,7 @@ mod bits;
 mod check;
 mod cut;
 mod entries;
+mod losses;
 mod rows;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -28,6 +29,8 @@ use events::log::Log;
 use serde::Serialize;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
+
+pub use losses::ClientLosses;
 
 /// What the audit reads beside the tables.
 #[derive(Debug, Clone)]
@@ -100,6 +103,8 @@ pub struct Audit {
     pub sums: Sums,
     /// Whether there is no problem.
     pub balanced: bool,
+    /// What clients reported as not delivered; no part of the equation, for nobody accepted it.
+    pub client_losses: ClientLosses,
     /// By stream, partition and incarnation.
     pub partitions: Vec<Partition>,
     /// What is wrong, and where; a sentence each.
@@ -143,7 +148,8 @@ async fn look(engine: &Engine, books: &Books) -> Result<Audit> {
     let mut accounts = cut::accounts(positions, ledger, engine).await?;
     problems.extend(rows::count(engine, &mut accounts).await?);
     cut::count_unread(books, &mut accounts).await?;
-    let mut audit = Audit { sums: Sums::default(), balanced: true, partitions: Vec::new(), problems };
+    let client_losses = losses::count(engine).await?;
+    let mut audit = Audit { sums: Sums::default(), balanced: true, client_losses, partitions: Vec::new(), problems };
     for account in &accounts {
         let (partition, problems) = check::balance(account);
         audit.sums.add(partition.sums);
