@@ -145,7 +145,10 @@ async fn audit(State(shared): State<Shared>, headers: HeaderMap) -> Answered {
         }
         shared.keys.authorize(&headers, Scope::Admin)?;
     }
-    let audit = crate::audit::audit(&shared.engine, &shared.books).await.map_err(|error| error.to_problem())?;
+    let audit = crate::audit::audit(&shared.engine, &shared.books).await.map_err(|error| {
+        tracing::warn!(%error, "no audit");
+        error.to_problem()
+    })?;
     Ok(Json(audit).into_response())
 }
 
