@@ -160,6 +160,20 @@ async fn each_event_comes_once_through_kafka_whatever_is_killed() {
     assert_measured(&server).await;
 }
 
+/// Waits until a processor was so often given partitions, or has lost them.
+async fn rebalanced(process: &Server, times: f64) {
+    let began = Instant::now();
+    loop {
+        let metrics = process.metrics().await;
+        let seen = metrics.sum("killfeed_kafka_rebalances_total", "killfeed-process");
+        if seen.is_some_and(|seen| seen >= times) {
+            return;
+        }
+        assert!(began.elapsed() < Duration::from_secs(60), "rebalanced {seen:?} times, not {times}: {metrics:#?}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
 #[tokio::test]
 async fn roles_are_processes_of_their_own() {
     let _turn = TURN.lock().await;
@@ -170,6 +184,8 @@ async fn roles_are_processes_of_their_own() {
     let query = home.role("query", &on);
     let (process, sink) = (home.role("process", &on), home.role("sink", &on));
     send(&ingest, &events(0..300)).await;
+    // Up is not yet in the group: who has no partitions can't lose any.
+    rebalanced(&process, 1.0).await;
     // A second of each, in a place of its own, takes partitions over; then of the first ones one freezes and
     // one dies.
     let further = Home::new();
@@ -186,15 +202,7 @@ async fn roles_are_processes_of_their_own() {
     send(&ingest, &events(900..1_000)).await;
     assert_rows(&query, 1_000).await;
     // The others may be done before it has noticed that it lost its partitions.
-    let began = Instant::now();
-    loop {
-        let woken = process.metrics().await;
-        if woken.sum("killfeed_kafka_rebalances_total", "killfeed-process").is_some_and(|times| times >= 2.0) {
-            break;
-        }
-        assert!(began.elapsed() < Duration::from_secs(60), "it never lost partitions: {woken:#?}");
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
+    rebalanced(&process, 2.0).await;
     let refused =
         Command::new(KILLFEED).args(["ingest", "--data-dir"]).arg(home.path("data")).args(&on).output().unwrap();
     let said = String::from_utf8(refused.stderr).unwrap();

@@ -26,7 +26,7 @@ struct Postgres {
 
 impl Postgres {
     fn start(test: &str) -> Self {
-        let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("outbox-{test}-{}", std::process::id()));
+        let dir = std::env::temp_dir().join(format!("killfeed-outbox-{test}-{}", std::process::id()));
         let mut server = Self { dir, url: String::new() };
         server.url = server.script("up", &[]);
         server

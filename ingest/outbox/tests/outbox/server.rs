@@ -28,7 +28,7 @@ fn script(name: &str) -> PathBuf {
 
 impl Postgres {
     pub(crate) fn start(test: &str) -> Self {
-        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("postgres-{test}-{}", std::process::id()));
+        let dir = std::env::temp_dir().join(format!("killfeed-postgres-{test}-{}", std::process::id()));
         let mut server = Self { dir, url: String::new() };
         server.url = server.up();
         server
