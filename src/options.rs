@@ -73,8 +73,8 @@ pub(crate) struct Options {
           value_parser = clap::value_parser!(i32).range(1..=1024))]
     pub(crate) partitions: i32,
 
-    /// How long a row may wait before it is written to its table, where queries and other readers see
-    /// it; shorter means fresher tables, and more and smaller files.
+    /// How long a row may wait before it is written to its table, where readers other than killfeed's queries
+    /// see it; shorter means fresher tables, and more and smaller files.
     #[arg(long, value_name = "TIME", default_value = "5s", env = "KILLFEED_FLUSH_INTERVAL", value_parser = parse_time)]
     pub(crate) flush_interval: Duration,
 
@@ -147,6 +147,25 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N", default_value_t = 4, env = "KILLFEED_QUERY_CONCURRENCY",
           value_parser = clap::value_parser!(u32).range(1..=256))]
     pub(crate) query_concurrency: u32,
+
+    /// Answers have only what is in the tables, and not what stands in the log still: queries then read no
+    /// log, and are up to a flush interval late.
+    #[arg(long, env = "KILLFEED_NO_FRESH")]
+    pub(crate) no_fresh: bool,
+
+    /// The same for one stream; repeatable. Each process that answers queries reads the whole clean topic of
+    /// every other stream.
+    #[arg(long, value_name = "NAME", env = "KILLFEED_NO_FRESH_STREAM", value_delimiter = ',', value_parser = parse_stream)]
+    pub(crate) no_fresh_stream: Vec<events::Stream>,
+
+    /// Memory for what stands in the log and in no table yet. Past it, answers say up to when they are
+    /// complete (`killfeed-fresh-to`) until the sinks have caught up.
+    #[arg(long, value_name = "SIZE", default_value = "256MiB", env = "KILLFEED_FRESH_MEMORY", value_parser = parse_memory)]
+    pub(crate) fresh_memory: u64,
+
+    /// How long an event may wait for its table before queries read no further ahead of the sinks.
+    #[arg(long, value_name = "TIME", default_value = "10m", env = "KILLFEED_FRESH_AGE", value_parser = parse_time)]
+    pub(crate) fresh_age: Duration,
 
     /// Connections at once; a further one waits to be accepted.
     #[arg(long, value_name = "N", default_value_t = 4096, env = "KILLFEED_CONNECTIONS_MAX",

@@ -29,6 +29,7 @@
 //! | `streams` | a stream that a schema brings, and a player forgotten in all of them |
 //! | `readers` | tables opened by readers that aren't ours |
 //! | `deploy` | dashboards and alert rules name metrics and pages that exist |
+//! | `fresh` | events that SQL sees before they are in a table |
 //! | `sabotage` | rows and records taken or doubled behind its back: the audit names each |
 //! | `tidy` | rules of style that a machine can check |
 
@@ -43,6 +44,7 @@ mod edges;
 mod expired;
 mod faults;
 mod fleet;
+mod fresh;
 mod growing;
 mod kafka;
 mod kills;

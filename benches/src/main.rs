@@ -57,10 +57,10 @@ enum What {
     },
     /// Everything in one process, from HTTP to committed rows, and its memory on the way.
     Pipeline(pipeline::Load),
-    /// From 202 to SELECT, at two flush intervals, without and under load.
+    /// From 202 to SELECT, long before a flush: without load, under 1,000 events/s, and under more.
     Visibility {
-        /// Events/s of the load.
-        #[arg(long, default_value_t = 10_000)]
+        /// Events/s of the greater load.
+        #[arg(long, default_value_t = 20_000)]
         load: u64,
     },
     /// Ingest, processor, sink and latency on Apache Kafka, beside librdkafka alone.
@@ -100,7 +100,7 @@ fn main() -> anyhow::Result<()> {
             sinking::run()?;
             http::run(&killfeed()?, seconds, "")?;
             pipeline::run(&killfeed()?, pipeline::Load::default(), &[])?;
-            visibility::run(&killfeed()?, &visibility::settings(10_000), &[])?;
+            visibility::run(&killfeed()?, &visibility::settings(20_000), &[])?;
             kafka::run(&killfeed()?, seconds, None)
         }
     }

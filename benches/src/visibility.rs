@@ -18,7 +18,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// Events that are looked for, in each setting.
-const PROBES: usize = 100;
+const PROBES: usize = 300;
+/// The pause between two of them at most; half of it on average.
+const PROBE_PAUSE: Duration = Duration::from_millis(200);
 /// Tables that the load goes to.
 const TABLES: u64 = 20;
 /// Events in one request of the load.
@@ -26,7 +28,7 @@ const BATCH: u64 = 250;
 /// One event of the load, envelope included.
 const EVENT_BYTES: usize = 870;
 /// The pause between two looks.
-const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 /// How long a probe may take before the run fails.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -39,10 +41,9 @@ pub(crate) struct Setting {
     pub rate: u64,
 }
 
-/// Each interval without load and under `load` events/s.
+/// A flush each five seconds, without load and under 1,000 and `load` events/s.
 pub(crate) fn settings(load: u64) -> Vec<Setting> {
-    let both = |interval| [0, load].map(|rate| Setting { interval, rate });
-    ["5s", "1s"].into_iter().flat_map(both).collect()
+    [0, 1_000, load].map(|rate| Setting { interval: "5s", rate }).into()
 }
 
 /// Runs each setting on a server of its own; `more` are further options of it.
@@ -69,7 +70,7 @@ pub(crate) fn run(killfeed: &Path, settings: &[Setting], more: &[&str]) -> anyho
         let load = if *rate == 0 { "none".into() } else { format!("{} events/s", grouped(*rate as f64)) };
         let (sent, memory) = (grouped(sent as f64), cpu::memory_peak_bytes(server.pid())? >> 20);
         println!(
-            "| {interval} | {load} | {p50:.2} s | {p95:.2} s | {p99:.2} s | {longest:.2} s | {sent} | {memory} MiB |"
+            "| {interval} | {load} | {p50:.3} s | {p95:.3} s | {p99:.3} s | {longest:.3} s | {sent} | {memory} MiB |"
         );
     }
     Ok(())
@@ -88,7 +89,7 @@ async fn measure(server: &Server, interval: &str, rate: u64) -> anyhow::Result<(
     send(&client, &url, probe(u64::MAX >> 1)).await?;
     tokio::time::sleep(Duration::from_secs_f64(seconds * 2.0)).await;
     let (pending, sent) = (Pending::default(), Arc::new(AtomicU64::new(0)));
-    let probing = tokio::spawn(probes(client.clone(), url.clone(), seconds, pending.clone(), sent.clone()));
+    let probing = tokio::spawn(probes(client.clone(), url.clone(), pending.clone(), sent.clone()));
     let mut latency_ms = Histogram::new(3)?;
     let mut seen = 0;
     while seen < PROBES {
@@ -108,17 +109,11 @@ async fn measure(server: &Server, interval: &str, rate: u64) -> anyhow::Result<(
     Ok((latency_ms, load.await??))
 }
 
-/// Sends probes, on average twenty in an interval.
-async fn probes(
-    client: Client,
-    url: String,
-    seconds: f64,
-    pending: Pending,
-    sent: Arc<AtomicU64>,
-) -> anyhow::Result<()> {
+/// Sends probes at random moments.
+async fn probes(client: Client, url: String, pending: Pending, sent: Arc<AtomicU64>) -> anyhow::Result<()> {
     let mut random = samples::random();
     for number in 0..PROBES as u64 {
-        tokio::time::sleep(Duration::from_secs_f64(random.random_range(0.0..seconds / 10.0))).await;
+        tokio::time::sleep(PROBE_PAUSE.mul_f64(random.random_range(0.0..1.0))).await;
         send(&client, &url, probe(number)).await?;
         pending.lock().insert(number, Instant::now());
         sent.fetch_add(1, Ordering::SeqCst);

@@ -1,9 +1,12 @@
 //! An answer: its columns at once, its rows as they are computed.
 
-use crate::engine::{Rows, died, millis};
+use crate::engine::{died, millis};
+use crate::run::Rows;
+use crate::views::Views;
 use crate::{Error, Result};
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
+use events::{Clock as _, SystemClock};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
@@ -21,11 +24,41 @@ pub(crate) struct Asker {
     pub(crate) span: tracing::Span,
 }
 
+/// What to know about an answer beside its rows.
+#[derive(Debug, Default)]
+pub(crate) struct Notes {
+    pub(crate) warnings: Vec<String>,
+    pub(crate) fresh_to_us: Option<i64>,
+    /// When the newest event of its tables was received, in µs.
+    pub(crate) newest_us: Option<i64>,
+}
+
+impl Notes {
+    /// Takes in what is to be known of tables.
+    pub(crate) fn take(&mut self, views: Views) {
+        self.fresh_to_us = [self.fresh_to_us, views.fresh_to_us].into_iter().flatten().min();
+        self.warnings.extend(views.warnings);
+        self.warnings.dedup();
+    }
+
+    /// Events were received up to then, in µs.
+    pub(crate) fn received(&mut self, newest_us: Option<i64>) {
+        self.newest_us = self.newest_us.max(newest_us);
+    }
+
+    /// Seconds since the newest event was received.
+    #[expect(clippy::cast_precision_loss, reason = "an age, in ms")]
+    pub(crate) fn age_s(&self) -> Option<f64> {
+        let newest_us = self.newest_us?;
+        Some((SystemClock.now_us().saturating_sub(newest_us).max(0) / 1_000) as f64 / 1e3)
+    }
+}
+
 /// The rows of a query that runs. Dropping it stops the query.
 #[derive(Debug)]
 pub struct Answer {
     schema: SchemaRef,
-    warnings: Vec<String>,
+    notes: Notes,
     rows: mpsc::Receiver<Rows>,
     task: Option<JoinHandle<()>>,
     asker: Asker,
@@ -41,12 +74,12 @@ impl std::fmt::Debug for Rows {
 impl Answer {
     pub(crate) const fn new(
         schema: SchemaRef,
-        warnings: Vec<String>,
+        notes: Notes,
         rows: mpsc::Receiver<Rows>,
         task: JoinHandle<()>,
         asker: Asker,
     ) -> Self {
-        Self { schema, warnings, rows, task: Some(task), asker, counted: 0 }
+        Self { schema, notes, rows, task: Some(task), asker, counted: 0 }
     }
 
     /// Its columns.
@@ -56,7 +89,12 @@ impl Answer {
 
     /// What to know about the values, one sentence each; empty most of the time.
     pub fn warnings(&self) -> &[String] {
-        &self.warnings
+        &self.notes.warnings
+    }
+
+    /// The time in µs since the epoch up to which the answer is complete; `None` if it is up to now.
+    pub const fn fresh_to_us(&self) -> Option<i64> {
+        self.notes.fresh_to_us
     }
 
     /// The next rows; `None` after the last ones. After an error there are no more.

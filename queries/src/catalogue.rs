@@ -1,5 +1,6 @@
 //! The catalogue: which tables there are, their columns, how many rows, and how new.
 
+use crate::answer::Notes;
 use crate::snapshots::Snapshot;
 use crate::{Engine, Error, Result};
 use datafusion::arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
@@ -17,7 +18,7 @@ pub const TABLE: &str = "killfeed_tables";
 pub struct Table {
     /// Its name.
     pub table: String,
-    /// Rows in its newest version.
+    /// Rows in its newest version, and in the log's tail.
     pub rows: u64,
     /// `received_at` of its newest row, RFC 3339; `None` if it is empty or has no such column.
     pub newest: Option<String>,
@@ -48,16 +49,23 @@ pub struct Column {
 /// # Errors
 /// If a table can't be read.
 pub async fn tables(engine: &Engine) -> Result<Vec<Table>> {
+    Ok(noted(engine).await?.0)
+}
+
+async fn noted(engine: &Engine) -> Result<(Vec<Table>, Notes)> {
     let context = engine.session();
     let mut tables = Vec::new();
-    for name in engine.store().table_names().await? {
-        let Some(snapshot) = engine.snapshot(&name, &context).await? else { continue };
-        let engine = engine.clone();
+    let views = engine.all_views(&context).await?;
+    for snapshot in views.tables.values() {
+        let (engine, snapshot) = (engine.clone(), snapshot.clone());
         let runtime = engine.runtime()?.clone();
         let task = runtime.spawn(async move { describe(&engine, &snapshot).await });
         tables.push(task.await.map_err(|error| Error::Internal(error.to_string()))??);
     }
-    Ok(tables)
+    let mut notes = Notes::default();
+    notes.take(views);
+    notes.received(tables.iter().filter_map(|table| table.newest_us).max());
+    Ok((tables, notes))
 }
 
 async fn describe(engine: &Engine, snapshot: &Snapshot) -> Result<Table> {
@@ -123,15 +131,15 @@ pub fn type_name(data_type: &DataType) -> String {
 }
 
 /// [`TABLE`], and the answer to `SHOW TABLES`.
-pub(crate) async fn tables_batch(engine: &Engine) -> Result<RecordBatch> {
-    let tables = tables(engine).await?;
+pub(crate) async fn tables_batch(engine: &Engine) -> Result<(RecordBatch, Notes)> {
+    let (tables, notes) = noted(engine).await?;
     let names: StringArray = tables.iter().map(|table| Some(table.table.as_str())).collect();
     let rows: Int64Array = tables.iter().map(|table| i64::try_from(table.rows).ok()).collect();
     let newest: TimestampMicrosecondArray = tables.iter().map(|table| table.newest_us).collect();
     let columns: [(&str, ArrayRef); 3] =
         [("table", Arc::new(names)), ("rows", Arc::new(rows)), ("newest", Arc::new(newest.with_timezone("UTC")))];
-    RecordBatch::try_from_iter_with_nullable(columns.map(|(name, column)| (name, column, true)))
-        .map_err(|error| Error::Internal(error.to_string()))
+    let batch = RecordBatch::try_from_iter_with_nullable(columns.map(|(name, column)| (name, column, true)));
+    Ok((batch.map_err(|error| Error::Internal(error.to_string()))?, notes))
 }
 
 /// `DESCRIBE table`.

@@ -6,27 +6,22 @@
 //! when the query has really ended.
 
 use crate::answer::Asker;
-use crate::guard::{self, Asked};
+use crate::fresh::Fresh;
+use crate::guard;
 use crate::personal::Declared;
+use crate::run::Run;
 use crate::snapshots::Snapshot;
-use crate::{Answer, Config, Error, Result, catalogue, functions, near, words};
-use datafusion::arrow::array::RecordBatch;
-use datafusion::arrow::datatypes::SchemaRef;
+use crate::{Answer, Config, Error, Result, functions, near, words};
 use datafusion::catalog::TableProvider;
-use datafusion::common::{ScalarValue, TableReference};
+use datafusion::common::ScalarValue;
 use datafusion::config::Dialect;
-use datafusion::dataframe::DataFrame;
 use datafusion::error::DataFusionError;
-use datafusion::execution::context::SQLOptions;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::prelude::{SessionConfig, SessionContext};
-use datafusion::sql::parser::Statement;
 use events::schema::SharedRegistry;
-use futures::StreamExt;
-use std::collections::HashSet;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -51,6 +46,10 @@ impl Viewer {
     }
 }
 
+/// The column that a report's answer has behind its own: seconds since the newest event of its tables was
+/// received.
+pub const FRESHNESS: &str = "freshness";
+
 /// Values for the named placeholders (`$name`) of a statement.
 pub type Parameters = Vec<(String, ScalarValue)>;
 
@@ -64,6 +63,8 @@ struct Inner {
     config: Config,
     environment: Arc<RuntimeEnv>,
     runtime: Option<Runtime>,
+    /// What stands in the log only; `None` where answers have what is in the tables.
+    fresh: Option<Fresh>,
     running: Arc<Semaphore>,
     waiting: AtomicUsize,
     /// Held by the audit that runs: one is enough.
@@ -118,6 +119,7 @@ impl Engine {
         Ok(Self(Arc::new(Inner {
             store,
             registry,
+            fresh: None,
             running: Arc::new(Semaphore::new(config.running_max.max(1))),
             waiting: AtomicUsize::new(0),
             audits: tokio::sync::Mutex::new(()),
@@ -125,6 +127,20 @@ impl Engine {
             environment,
             runtime: Some(runtime),
         })))
+    }
+
+    /// The same, with answers that have what stands in the log and not in the tables yet. To be called before
+    /// it is cloned: others would not know.
+    #[must_use]
+    pub fn with_fresh(mut self, fresh: Fresh) -> Self {
+        if let Some(inner) = Arc::get_mut(&mut self.0) {
+            inner.fresh = Some(fresh);
+        }
+        self
+    }
+
+    pub(crate) fn fresh(&self) -> Option<&Fresh> {
+        self.0.fresh.as_ref()
     }
 
     /// The store that it reads.
@@ -143,8 +159,21 @@ impl Engine {
     /// Anything that is found before the first row: SQL that is wrong or not allowed, a table that
     /// isn't there, no place to run, the time limit. What goes wrong later comes in the stream.
     pub async fn query(&self, sql: &str, parameters: Parameters, viewer: &Viewer) -> Result<Answer> {
+        self.ask(sql, parameters, viewer, false).await
+    }
+
+    /// The same for a report, whose answer has a further column `freshness`: seconds since the newest event
+    /// of its tables was received, as of the answer.
+    ///
+    /// # Errors
+    /// As [`Self::query`].
+    pub async fn report(&self, sql: &str, parameters: Parameters, viewer: &Viewer) -> Result<Answer> {
+        self.ask(sql, parameters, viewer, true).await
+    }
+
+    async fn ask(&self, sql: &str, parameters: Parameters, viewer: &Viewer, is_report: bool) -> Result<Answer> {
         let started = Instant::now();
-        let answer = self.start(sql, parameters, viewer, started).await;
+        let answer = self.start(sql, parameters, viewer, (started, is_report)).await;
         if let Err(error) = &answer {
             metrics::counter!("killfeed_queries_errors_total", "kind" => error.kind()).increment(1);
             traces::fail(&tracing::Span::current(), error);
@@ -153,21 +182,28 @@ impl Engine {
         answer
     }
 
-    async fn start(&self, sql: &str, parameters: Parameters, viewer: &Viewer, started: Instant) -> Result<Answer> {
+    async fn start(
+        &self,
+        sql: &str,
+        parameters: Parameters,
+        viewer: &Viewer,
+        (started, is_report): (Instant, bool),
+    ) -> Result<Answer> {
         let config = &self.0.config;
         guard::check_text(sql, config)?;
         let deadline = tokio::time::Instant::from_std(started) + config.time_limit;
         let permit = Running::new(self.turn(deadline).await?);
         let (head_sender, head) = oneshot::channel();
         let (rows, receiver) = mpsc::channel(2);
-        let run = Run { engine: self.clone(), sql: sql.to_owned(), parameters, viewer: viewer.clone(), permit };
+        let run =
+            Run { engine: self.clone(), sql: sql.to_owned(), parameters, viewer: viewer.clone(), is_report, permit };
         let task = self.runtime()?.spawn(async move {
             // The asker learns of a time-out by their own clock.
             tokio::time::timeout_at(deadline, run.drive(head_sender, rows)).await.unwrap_or_default();
         });
         let limit = config.time_limit;
         let answer = tokio::time::timeout_at(deadline, head).await;
-        let (schema, warnings) = match answer {
+        let (schema, notes) = match answer {
             Err(_) => {
                 task.abort();
                 return Err(Error::Time(limit));
@@ -178,7 +214,7 @@ impl Engine {
         metrics::counter!("killfeed_queries_total").increment(1);
         let (name, span) = (viewer.name.clone(), tracing::Span::current());
         let asked = Asker { name, sql_bytes: sql.len(), started, deadline, limit, span };
-        Ok(Answer::new(schema, warnings, receiver, task, asked))
+        Ok(Answer::new(schema, notes, receiver, task, asked))
     }
 
     /// Waits for a place among the running.
@@ -269,7 +305,7 @@ impl Drop for Waiting<'_> {
 }
 
 /// A place among the running, and its count.
-struct Running(#[expect(dead_code, reason = "given back when dropped")] OwnedSemaphorePermit);
+pub(crate) struct Running(#[expect(dead_code, reason = "given back when dropped")] OwnedSemaphorePermit);
 
 impl Running {
     fn new(permit: OwnedSemaphorePermit) -> Self {
@@ -284,150 +320,9 @@ impl Drop for Running {
     }
 }
 
-type Head = Result<(SchemaRef, Vec<String>)>;
-
-/// What a running query sends.
-pub(crate) enum Rows {
-    /// More rows.
-    Batch(RecordBatch),
-    /// It failed.
-    Failed(Error),
-    /// All rows were sent. A query that ends without saying so was stopped, or panicked.
-    End,
-}
-
-/// One query on its way.
-struct Run {
-    engine: Engine,
-    sql: String,
-    parameters: Parameters,
-    viewer: Viewer,
-    permit: Running,
-}
-
-impl Run {
-    async fn drive(self, head: oneshot::Sender<Head>, rows: mpsc::Sender<Rows>) {
-        let (frame, warnings) = match self.plan().await {
-            Ok(planned) => planned,
-            Err(error) => {
-                head.send(Err(error)).unwrap_or_default();
-                return;
-            }
-        };
-        let mut stream = match frame.execute_stream().await {
-            Ok(stream) => stream,
-            Err(error) => {
-                head.send(Err(self.engine.failed(&error))).unwrap_or_default();
-                return;
-            }
-        };
-        if head.send(Ok((stream.schema(), warnings))).is_err() {
-            return;
-        }
-        let limit = self.engine.0.config.rows_max;
-        let mut count = 0;
-        while let Some(batch) = stream.next().await {
-            count += batch.as_ref().map_or(0, RecordBatch::num_rows);
-            let message = match batch {
-                Err(error) => Rows::Failed(self.engine.failed(&error)),
-                Ok(_) if count > limit => Rows::Failed(Error::Rows(limit)),
-                Ok(batch) => Rows::Batch(batch),
-            };
-            let is_last = matches!(message, Rows::Failed(_));
-            if rows.send(message).await.is_err() || is_last {
-                return;
-            }
-        }
-        drop(stream);
-        rows.send(Rows::End).await.unwrap_or_default();
-        drop(self.permit);
-    }
-
-    async fn plan(&self) -> Result<(DataFrame, Vec<String>)> {
-        let context = self.engine.session();
-        let state = context.state();
-        let failed = |error| self.engine.failed(&error);
-        let statement = state.sql_to_statement(&self.sql, &Dialect::PostgreSQL).map_err(failed)?;
-        match guard::classify(statement)? {
-            Asked::Rows(statement) => self.plan_rows(&context, *statement).await,
-            Asked::Tables => {
-                let batch = catalogue::tables_batch(&self.engine).await?;
-                Ok((context.read_batch(batch).map_err(failed)?, Vec::new()))
-            }
-            Asked::Columns(table) => {
-                let Some(snapshot) = self.engine.snapshot(&table, &context).await? else {
-                    return Err(self.engine.no_table(&table).await);
-                };
-                let batch = catalogue::columns_batch(&snapshot)?;
-                Ok((context.read_batch(batch).map_err(failed)?, Vec::new()))
-            }
-        }
-    }
-
-    async fn plan_rows(&self, context: &SessionContext, statement: Statement) -> Result<(DataFrame, Vec<String>)> {
-        let failed = |error| self.engine.failed(&error);
-        let references = context.state().resolve_table_references(&statement).map_err(failed)?;
-        let mut narrow = Vec::new();
-        for reference in references {
-            let name = match &reference {
-                TableReference::Bare { table } => table.clone(),
-                TableReference::Partial { schema, table } if schema.as_ref() == "public" => table.clone(),
-                other => return Err(self.engine.no_table(&other.to_string()).await),
-            };
-            if context.table_exist(name.as_ref()).map_err(failed)? || context.table_function(&name).is_ok() {
-                continue;
-            }
-            if name.as_ref() == catalogue::TABLE {
-                let batch = catalogue::tables_batch(&self.engine).await?;
-                context.register_batch(catalogue::TABLE, batch).map_err(failed)?;
-                continue;
-            }
-            let Some(snapshot) = self.engine.snapshot(&name, context).await? else {
-                return Err(self.engine.no_table(&name).await);
-            };
-            narrow.extend(snapshot.narrow_columns().into_iter().map(|column| (name.to_string(), column)));
-            let provider = self.engine.visible(&snapshot, &self.viewer)?;
-            context.register_table(TableReference::bare(name.as_ref()), provider).map_err(failed)?;
-        }
-        let is_explain = matches!(statement, Statement::Explain(_));
-        let plan = context.state().statement_to_plan(statement).await.map_err(failed)?;
-        let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
-        options.verify_plan(&plan).map_err(failed)?;
-        let plan = if self.parameters.is_empty() {
-            plan
-        } else {
-            plan.with_param_values(self.parameters.clone()).map_err(failed)?
-        };
-        let warnings = narrow_warnings(&plan, narrow);
-        let frame = DataFrame::new(context.state(), plan);
-        if is_explain {
-            return Ok((frame, warnings));
-        }
-        // One row past the limit is enough to know that it is passed.
-        let frame = frame.limit(0, Some(self.engine.0.config.rows_max.saturating_add(1))).map_err(failed)?;
-        Ok((frame, warnings))
-    }
-}
-
-/// A warning for each narrow column that the plan reads.
-fn narrow_warnings(plan: &datafusion::logical_expr::LogicalPlan, narrow: Vec<(String, String)>) -> Vec<String> {
-    if narrow.is_empty() {
-        return Vec::new();
-    }
-    let text = plan.display_indent().to_string();
-    let names: HashSet<&str> = text.split(|c: char| !(c.is_alphanumeric() || c == '_')).collect();
-    let read = narrow.into_iter().filter(|(_, column)| names.contains(column.as_str()));
-    read.map(|(table, column)| {
-        format!(
-            "{table}.{column}: some values don't fit its type and stand in extra; `killfeed schema apply` widens it"
-        )
-    })
-    .collect()
-}
-
 /// Tables are named in lower case, digits and `_`; anything else can't name one, and never reaches
 /// the store.
-fn is_name(name: &str) -> bool {
+pub(crate) fn is_name(name: &str) -> bool {
     !name.is_empty()
         && name.len() <= 255
         && name.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'_')

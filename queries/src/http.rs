@@ -5,7 +5,7 @@
 //! ends as HTTP says it should is a whole one, in every format.
 
 use crate::audit::Books;
-use crate::engine::Viewer;
+use crate::engine::{FRESHNESS, Viewer};
 use crate::format::{Encoder, Format};
 use crate::{Answer, Engine, Error, Parameters, catalogue, reports};
 use ::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -34,6 +34,9 @@ struct Shared {
     books: Books,
 }
 
+/// Header of an answer that is not complete up to now: the time up to which it is, RFC 3339.
+pub const FRESH_TO: HeaderName = HeaderName::from_static("killfeed-fresh-to");
+
 /// The routes of the query role. `books` is what the audit reads beside the tables.
 pub fn router(engine: Engine, keys: Keys, books: Books) -> Router {
     // JSON may write each byte of the SQL as six.
@@ -60,7 +63,7 @@ async fn sql(State(shared): State<Shared>, headers: HeaderMap, body: Result<Byte
     let viewer = viewer(&shared, &headers)?;
     let body = body::bytes(body)?;
     let sql = question(&headers, &body)?;
-    answer(&shared.engine, &headers, &sql, Vec::new(), &viewer).await
+    answer(&shared.engine, &headers, (&sql, Vec::new(), false), &viewer).await
 }
 
 fn viewer(shared: &Shared, headers: &HeaderMap) -> Result<Viewer, Problem> {
@@ -128,7 +131,7 @@ async fn run_report(
 ) -> Answered {
     let report = reports::find(name).map_err(|error| error.to_problem())?;
     let parameters = report.bind(given).map_err(|error| error.to_problem())?;
-    answer(&shared.engine, headers, &report.sql, parameters, viewer).await
+    answer(&shared.engine, headers, (&report.sql, parameters, report.name != FRESHNESS), viewer).await
 }
 
 async fn list_tables(State(shared): State<Shared>, headers: HeaderMap) -> Answered {
@@ -152,7 +155,12 @@ async fn audit(State(shared): State<Shared>, headers: HeaderMap) -> Answered {
     Ok(Json(audit).into_response())
 }
 
-async fn answer(engine: &Engine, headers: &HeaderMap, sql: &str, parameters: Parameters, viewer: &Viewer) -> Answered {
+async fn answer(
+    engine: &Engine,
+    headers: &HeaderMap,
+    (sql, parameters, is_report): (&str, Parameters, bool),
+    viewer: &Viewer,
+) -> Answered {
     let accept = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
     let accept = accept.collect::<Vec<_>>().join(",");
     let format = Format::accepted(Some(&accept)).ok_or_else(|| {
@@ -162,7 +170,11 @@ async fn answer(engine: &Engine, headers: &HeaderMap, sql: &str, parameters: Par
     let problem = |error: Error| error.to_problem();
     let span = traces::span!("query", "server", db.system.name = "killfeed");
     traces::follow(&span, traces::of_request(headers));
-    let mut answer = engine.query(sql, parameters, viewer).instrument(span).await.map_err(problem)?;
+    let mut answer = match is_report {
+        true => engine.report(sql, parameters, viewer).instrument(span).await,
+        false => engine.query(sql, parameters, viewer).instrument(span).await,
+    }
+    .map_err(problem)?;
     let mut encoder = Encoder::new(format, answer.schema()).map_err(problem)?;
     let mut held = Vec::new();
     let mut rest = None;
@@ -175,14 +187,15 @@ async fn answer(engine: &Engine, headers: &HeaderMap, sql: &str, parameters: Par
             }
         }
         if held.len() >= HELD_BACK {
-            rest = Some((encoder, answer.warnings().to_vec()));
+            rest = Some(encoder);
             break;
         }
     }
-    let warnings = rest.as_ref().map_or_else(|| answer.warnings().to_vec(), |(_, warnings)| warnings.clone());
+    let warnings = answer.warnings().to_vec();
+    let fresh_to = answer.fresh_to_us().and_then(crate::present::micros);
     let body = match rest {
         None => Body::from(held),
-        Some((encoder, _)) => streamed(held, encoder, answer),
+        Some(encoder) => streamed(held, encoder, answer),
     };
     let mut response = Response::new(body);
     let media_type = match format {
@@ -195,6 +208,9 @@ async fn answer(engine: &Engine, headers: &HeaderMap, sql: &str, parameters: Par
         if let Ok(value) = HeaderValue::from_str(&warning) {
             response.headers_mut().append(WARNING, value);
         }
+    }
+    if let Some(fresh_to) = fresh_to.and_then(|fresh_to| HeaderValue::from_str(&fresh_to).ok()) {
+        response.headers_mut().insert(FRESH_TO, fresh_to);
     }
     Ok(response)
 }

@@ -4,12 +4,14 @@
 //! |---|---|
 //! | [`Engine`] | how a statement becomes an answer, and on which threads |
 //! | [`Config`] | every limit that a query meets |
+//! | [`Fresh`] | how answers have events that are in no table yet |
 //! | [`router`] | the same over HTTP |
 //! | [`reports`] | the `.sql` files with a header, and how their parameters are bound |
 //! | [`catalogue`] | which tables and columns there are |
 //! | [`mod@audit`] | whether the books balance |
 //!
-//! A query sees the newest committed version of each table that it names. Personal fields read as
+//! A query sees the newest committed version of each table that it names, united with what stands in the
+//! log and not in the table yet ([`mod@fresh`]). Personal fields read as
 //! NULL for those without the scope `personal`, below everything that a query could do with them.
 
 mod answer;
@@ -19,6 +21,7 @@ mod config;
 mod engine;
 mod error;
 pub mod format;
+pub mod fresh;
 mod functions;
 mod guard;
 mod http;
@@ -27,15 +30,19 @@ mod near;
 mod personal;
 mod present;
 pub mod reports;
+mod run;
 mod scan;
 mod snapshots;
 #[cfg(test)]
 mod tests;
+mod union;
+mod views;
 mod words;
 
-pub use crate::http::{WARNING, router};
+pub use crate::http::{FRESH_TO, WARNING, router};
 pub use answer::Answer;
 pub use audit::audit;
 pub use config::Config;
-pub use engine::{Engine, Parameters, Viewer};
+pub use engine::{Engine, FRESHNESS, Parameters, Viewer};
 pub use error::{Error, Result};
+pub use fresh::Fresh;

@@ -1,9 +1,11 @@
-//! Tables as a query sees them: the newest snapshot of each table that it names, with what is
-//! personal hidden from those who may not see it.
+//! Tables as a query sees them: the newest snapshot of each table that it names, united with the tail of
+//! the log, with what is personal hidden from those who may not see it.
 
+use crate::fresh::{Known, Tail};
 use crate::mask::{Hide, Mask};
 use crate::personal::{Declared, Personal, Rule};
 use crate::scan::Scan;
+use crate::union::Union;
 use crate::{Error, Result};
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
@@ -12,19 +14,44 @@ use datafusion::logical_expr::{Expr, LogicalPlanBuilder, UNNAMED_TABLE, lit};
 use datafusion::prelude::{SessionContext, when};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use tables::{DEAD_LETTERS, Store};
+use tables::{DEAD_LETTERS, DeltaTable, Store};
 
 /// A table, pinned at its newest version.
 #[derive(Debug, Clone)]
 pub(crate) struct Snapshot {
     pub(crate) name: String,
     provider: Arc<dyn TableProvider>,
+    /// The table itself; `None` where all rows are in the log.
+    files: Option<DeltaTable>,
+    /// When the newest event that came through the log was received, in µs.
+    pub(crate) seen_us: Option<i64>,
+}
+
+/// What stands under a name.
+#[derive(Debug, Default)]
+pub(crate) struct Looked {
+    /// The table, if killfeed made it.
+    pub(crate) snapshot: Option<Snapshot>,
+    /// What the tail is put to.
+    pub(crate) known: Known,
+}
+
+impl Looked {
+    /// Whether somebody else made the table.
+    pub(crate) const fn is_foreign(&self) -> bool {
+        self.known.exists && self.snapshot.is_none()
+    }
 }
 
 impl Snapshot {
     /// The newest version of the table; `None` if killfeed made no such table.
     pub(crate) async fn newest(store: &Store, name: &str, context: &SessionContext) -> Result<Option<Self>> {
-        let Some(table) = store.load(name).await? else { return Ok(None) };
+        Ok(Self::look(store, name, context, false).await?.snapshot)
+    }
+
+    /// What stands under a name, at its newest version; with its transactions, if they are asked for.
+    pub(crate) async fn look(store: &Store, name: &str, context: &SessionContext, with_txns: bool) -> Result<Looked> {
+        let Some(table) = store.load(name).await? else { return Ok(Looked::default()) };
         let state = table.snapshot().map_err(tables::Error::from)?;
         let partition_columns = state.metadata().partition_columns().to_vec();
         let snapshot = state.snapshot().clone();
@@ -35,12 +62,37 @@ impl Snapshot {
             .build()
             .await
             .map_err(|error| Error::Internal(error.strip_backtrace()))?;
-        let is_own = state.metadata().configuration().contains_key(tables::EVENT_TYPE);
-        if !tables::is_own(name, is_own, &provider.schema()) {
-            return Ok(None);
+        let owner = state.metadata().configuration().get(tables::EVENT_TYPE).cloned();
+        let mut known = Known { exists: true, ..Known::default() };
+        if !tables::is_own(name, owner.is_some(), &provider.schema()) {
+            return Ok(Looked { snapshot: None, known });
+        }
+        if with_txns {
+            let existing = Some(tables::schema(name, &table)?);
+            known = Known { exists: true, owner, existing, txns: store.txns(&table).await? };
         }
         let provider = Arc::new(Scan::new(Arc::new(provider), partition_columns));
-        Ok(Some(Self { name: name.to_owned(), provider }))
+        let snapshot = Self { name: name.to_owned(), provider, files: Some(table), seen_us: None };
+        Ok(Looked { snapshot: Some(snapshot), known })
+    }
+
+    /// A snapshot with the rows that it lacks; `None` if there is neither.
+    pub(crate) fn united(name: &str, snapshot: Option<Self>, tail: Option<Tail>) -> Result<Option<Self>> {
+        let Some(tail) = tail else { return Ok(snapshot) };
+        let (stored, files) = match snapshot {
+            Some(snapshot) => (Some(snapshot.provider), snapshot.files),
+            None => (None, None),
+        };
+        let provider = Union::new(stored, &tail.batches, &tail.schemas)
+            .map_err(|error| Error::Internal(error.strip_backtrace()))?;
+        Ok(Some(Self { name: name.to_owned(), provider: Arc::new(provider), files, seen_us: None }))
+    }
+
+    /// When its newest event was received, in µs, by the statistics of its files and by what was read of the
+    /// log; `None` if it is empty.
+    pub(crate) fn newest_us(&self) -> Result<Option<i64>> {
+        let stored = self.files.as_ref().map(tables::files::newest_us).transpose()?;
+        Ok(stored.flatten().max(self.seen_us))
     }
 
     pub(crate) fn schema(&self) -> SchemaRef {

@@ -1,6 +1,8 @@
 //! The simulation, run: a few hundred seeds in which all laws hold, and a few dozen of them twice.
+#![expect(clippy::unwrap_used, reason = "a failed test is a panic")]
 
 mod bugs;
+mod fresh;
 
 use simulation::{Config, Outcome, Tally, run};
 use std::sync::atomic::{AtomicU64, Ordering};

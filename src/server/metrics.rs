@@ -124,6 +124,17 @@ const METRICS: &[(Kind, &str, &str)] = &[
     (Histogram, "killfeed_queries_duration_seconds", "Time from a query to its last row"),
     (Gauge, "killfeed_queries_running", "Queries that run"),
     (Gauge, "killfeed_queries_waiting", "Queries that wait for their turn"),
+    (
+        Gauge,
+        "killfeed_fresh_newest_age_seconds",
+        "Time since the newest event that queries see of a table was received",
+    ),
+    (Gauge, "killfeed_fresh_held_records", "Records held that may be in no table yet"),
+    (Gauge, "killfeed_fresh_held_bytes", "Memory of these records, and of the rows made of them"),
+    (Gauge, "killfeed_fresh_full", "1 while nothing is read ahead of the sinks for want of room, else 0"),
+    (Counter, "killfeed_fresh_released_records_total", "Records let go since they are in their tables"),
+    (Counter, "killfeed_fresh_incomplete_total", "Answers that were complete up to an earlier time only"),
+    (Histogram, "killfeed_fresh_wait_seconds", "Time that a query took to read the log to its end"),
     (Gauge, "killfeed_queries_audit_balanced", "1 if the last audit balanced, else 0"),
     (Gauge, "killfeed_queries_audit_timestamp_seconds", "When that was, since the epoch"),
 ];

@@ -8,11 +8,12 @@ use super::ready::{Readiness, State};
 use super::streams::Streams;
 use super::{Role, data_dir, schemas};
 use crate::exit::Failure;
-use crate::options::Options;
+use crate::options::{LogKind, Options};
 use axum::Router;
 use edge::{ClientAddress, Keys};
 use events::Clock;
 use ingest::Ingest;
+use queries::Fresh;
 use queries::audit::Books;
 use sinks::Maintenance;
 use std::fmt::Display;
@@ -26,6 +27,10 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+/// How often queries' processes read ahead on Kafka. A query reads what is left itself.
+const KAFKA_READ_INTERVAL: Duration = Duration::from_millis(200);
+/// How often they look at the sinks' positions there.
+const KAFKA_POSITIONS_INTERVAL: Duration = Duration::from_secs(1);
 /// Queries that may wait, for each that runs.
 const WAITING_PER_RUNNING: usize = 16;
 
@@ -106,7 +111,7 @@ impl Parts {
             router = router.merge(parts.start_ingest(options, &streams, keys.clone(), &readiness)?);
         }
         if role.has(Role::Query) {
-            router = router.merge(start_queries(options, &streams, keys.clone(), &readiness)?);
+            router = router.merge(parts.start_queries(options, &streams, keys.clone(), &readiness)?);
         }
         let maintenance = role.has(Role::Sink).then(|| parts.start_maintenance(options, &streams));
         let watched = streams.clone();
@@ -182,6 +187,40 @@ impl Parts {
         Ok(router)
     }
 
+    fn start_queries(
+        &mut self,
+        options: &Options,
+        streams: &Streams,
+        keys: Keys,
+        readiness: &Readiness,
+    ) -> Result<Router, Failure> {
+        let running_max = usize::try_from(options.query_concurrency).unwrap_or(usize::MAX);
+        let config = queries::Config {
+            spill_dir: Some(options.data_dir.join("spill")),
+            memory_bytes: bytes(options.query_memory),
+            time_limit: options.query_time,
+            rows_max: bytes(options.query_rows),
+            running_max,
+            waiting_max: running_max * WAITING_PER_RUNNING,
+            ..queries::Config::default()
+        };
+        let (store, registry) = (streams.store.clone(), streams.registry.clone());
+        let mut engine = queries::Engine::new(store, registry.clone(), config).map_err(Failure::usage)?;
+        if !options.no_fresh {
+            let (log, served, clock) = (streams.log.clone(), streams.served.clone(), streams.clock.clone());
+            let fresh = Fresh::new(fresh_config(options), log, served, registry, clock);
+            engine = engine.with_fresh(fresh.clone());
+            let stop = self.stop.clone();
+            self.spawn(Part::new("tail", async move {
+                fresh.run(stop).await;
+                Ok::<(), String>(())
+            }));
+        }
+        let books = Books { log: streams.log.clone(), streams: streams.served.clone() };
+        readiness.set("queries", State::Ready);
+        Ok(queries::router(engine, keys, books))
+    }
+
     fn spawn(&mut self, part: Part) {
         let Part { name, run } = part;
         self.tasks.spawn(async move { (name, run.await) });
@@ -249,6 +288,25 @@ impl Parts {
     }
 }
 
+/// How much of the log's tail queries hold. What is a look at memory in the embedded log is a request on
+/// Kafka.
+fn fresh_config(options: &Options) -> queries::fresh::Config {
+    let defaults = queries::fresh::Config::default();
+    let (interval, positions_interval) = match options.log {
+        LogKind::Embedded => (defaults.interval, defaults.positions_interval),
+        LogKind::Kafka(_) => (KAFKA_READ_INTERVAL, KAFKA_POSITIONS_INTERVAL),
+    };
+    queries::fresh::Config {
+        bytes_max: bytes(options.fresh_memory),
+        age_max: options.fresh_age,
+        interval,
+        positions_interval,
+        off: options.no_fresh_stream.iter().map(|stream| stream.name().to_owned()).collect(),
+        discovery: !options.no_discovery,
+        ..defaults
+    }
+}
+
 /// The store, tried by the roles that can't do without it. Ingest and processors only compare the log with
 /// the tables at their start, and may start while the store is away.
 async fn open_store(role: Role, options: &Options) -> Result<Store, Failure> {
@@ -266,24 +324,6 @@ fn said(error: tokio::task::JoinError) -> String {
     let Ok(panic) = error.try_into_panic() else { return "it was stopped from outside".into() };
     let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
     text.unwrap_or("without a word").lines().collect::<Vec<_>>().join(" ")
-}
-
-fn start_queries(options: &Options, streams: &Streams, keys: Keys, readiness: &Readiness) -> Result<Router, Failure> {
-    let running_max = usize::try_from(options.query_concurrency).unwrap_or(usize::MAX);
-    let config = queries::Config {
-        spill_dir: Some(options.data_dir.join("spill")),
-        memory_bytes: bytes(options.query_memory),
-        time_limit: options.query_time,
-        rows_max: bytes(options.query_rows),
-        running_max,
-        waiting_max: running_max * WAITING_PER_RUNNING,
-        ..queries::Config::default()
-    };
-    let engine =
-        queries::Engine::new(streams.store.clone(), streams.registry.clone(), config).map_err(Failure::usage)?;
-    let books = Books { log: streams.log.clone(), streams: streams.served.clone() };
-    readiness.set("queries", State::Ready);
-    Ok(queries::router(engine, keys, books))
 }
 
 #[cfg(test)]

@@ -236,6 +236,20 @@ pub fn live(table: &deltalake::DeltaTable) -> Result<Vec<LiveFile>> {
     Ok(files)
 }
 
+/// When the newest row of a table was received, in µs, by its files' statistics; `None` if it is empty.
+///
+/// # Errors
+/// If the table is not loaded.
+pub fn newest_us(table: &deltalake::DeltaTable) -> Result<Option<i64>> {
+    let newest = |view: deltalake::kernel::LogicalFileView| {
+        let greatest = view.max_values()?.to_array(1).ok()?;
+        let received = greatest.as_struct_opt()?.column_by_name("received_at")?.clone();
+        let received = received.as_primitive_opt::<TimestampMicrosecondType>()?;
+        received.is_valid(0).then(|| received.value(0))
+    };
+    Ok(table.snapshot()?.log_data().iter().filter_map(newest).max())
+}
+
 /// Fetches a file; iterate over the answer for its rows, in order, brought into `schema`: columns
 /// that it lacks are null, integers become floats where the table has floats by now. Decoding takes
 /// the processor for a while: iterate where that is allowed.

@@ -264,6 +264,14 @@ impl Head {
     }
 }
 
+/// The columns of a table at its version, with their metadata.
+///
+/// # Errors
+/// If the table is not loaded, or a column's type is unknown.
+pub fn schema(name: &str, table: &DeltaTable) -> Result<SchemaRef> {
+    arrow_schema(name, table.snapshot()?.metadata())
+}
+
 fn arrow_schema(table: &str, metadata: &Metadata) -> Result<SchemaRef> {
     let broken = |error: &dyn std::fmt::Display| Error::Corrupt { table: table.to_owned(), detail: error.to_string() };
     let schema: StructType = metadata.parse_schema().map_err(|error| broken(&error))?;

@@ -36,7 +36,7 @@ pub use access::Access;
 pub use check::Purpose;
 pub use create::{Definition, EVENT_TYPE, delta_schema};
 pub use error::{Error, Result};
-pub use head::{Changes, Head, Outcome};
+pub use head::{Changes, Head, Outcome, schema};
 pub use lease::{Held, Lease};
 pub use replay::Txns;
 pub use store::Store;

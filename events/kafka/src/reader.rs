@@ -21,8 +21,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Readers that are kept.
-const IDLE_MAX: usize = 4;
+/// Readers that are kept: whoever follows partitions comes back to each of them.
+const IDLE_MAX: usize = 32;
 /// How long an idle reader is kept.
 const IDLE_TIME: Duration = Duration::from_secs(5);
 /// How long one attempt of asking may take.

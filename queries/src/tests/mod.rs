@@ -1,6 +1,7 @@
 //! The engine, its answers and its HTTP face against tables on disk.
 
 mod answers;
+mod fresh;
 mod hostile;
 mod http;
 mod limits;

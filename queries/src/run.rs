@@ -1,0 +1,175 @@
+//! One query on its way: from its text to a plan over tables of one moment, and from there to rows.
+
+use crate::answer::Notes;
+use crate::engine::{FRESHNESS, Running};
+use crate::guard::{self, Asked};
+use crate::{Engine, Error, Parameters, Result, Viewer, catalogue};
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::common::{ScalarValue, TableReference};
+use datafusion::config::Dialect;
+use datafusion::dataframe::DataFrame;
+use datafusion::execution::context::SQLOptions;
+use datafusion::prelude::{SessionContext, lit};
+use datafusion::sql::parser::Statement;
+use futures::StreamExt;
+use std::collections::{BTreeSet, HashSet};
+use tokio::sync::{mpsc, oneshot};
+
+pub(crate) type Head = Result<(SchemaRef, Notes)>;
+
+/// What a running query sends.
+pub(crate) enum Rows {
+    /// More rows.
+    Batch(RecordBatch),
+    /// It failed.
+    Failed(Error),
+    /// All rows were sent. A query that ends without saying so was stopped, or panicked.
+    End,
+}
+
+/// One query on its way.
+pub(crate) struct Run {
+    pub(crate) engine: Engine,
+    pub(crate) sql: String,
+    pub(crate) parameters: Parameters,
+    pub(crate) viewer: Viewer,
+    /// Whether the answer has the column [`FRESHNESS`].
+    pub(crate) is_report: bool,
+    pub(crate) permit: Running,
+}
+
+impl Run {
+    pub(crate) async fn drive(self, head: oneshot::Sender<Head>, rows: mpsc::Sender<Rows>) {
+        let (frame, notes) = match self.plan().await {
+            Ok(planned) => planned,
+            Err(error) => {
+                head.send(Err(error)).unwrap_or_default();
+                return;
+            }
+        };
+        let mut stream = match frame.execute_stream().await {
+            Ok(stream) => stream,
+            Err(error) => {
+                head.send(Err(self.engine.failed(&error))).unwrap_or_default();
+                return;
+            }
+        };
+        if head.send(Ok((stream.schema(), notes))).is_err() {
+            return;
+        }
+        let limit = self.engine.config().rows_max;
+        let mut count = 0;
+        while let Some(batch) = stream.next().await {
+            count += batch.as_ref().map_or(0, RecordBatch::num_rows);
+            let message = match batch {
+                Err(error) => Rows::Failed(self.engine.failed(&error)),
+                Ok(_) if count > limit => Rows::Failed(Error::Rows(limit)),
+                Ok(batch) => Rows::Batch(batch),
+            };
+            let is_last = matches!(message, Rows::Failed(_));
+            if rows.send(message).await.is_err() || is_last {
+                return;
+            }
+        }
+        drop(stream);
+        rows.send(Rows::End).await.unwrap_or_default();
+        drop(self.permit);
+    }
+
+    async fn plan(&self) -> Result<(DataFrame, Notes)> {
+        let context = self.engine.session();
+        let state = context.state();
+        let failed = |error| self.engine.failed(&error);
+        let statement = state.sql_to_statement(&self.sql, &Dialect::PostgreSQL).map_err(failed)?;
+        match guard::classify(statement)? {
+            Asked::Rows(statement) => self.plan_rows(&context, *statement).await,
+            Asked::Tables => {
+                let (batch, notes) = catalogue::tables_batch(&self.engine).await?;
+                Ok((context.read_batch(batch).map_err(failed)?, notes))
+            }
+            Asked::Columns(table) => {
+                let views = self.engine.views([table.clone()].into(), &context).await?;
+                let Some(snapshot) = views.tables.get(&table) else {
+                    return Err(self.engine.no_table(&table).await);
+                };
+                let batch = catalogue::columns_batch(snapshot)?;
+                Ok((context.read_batch(batch).map_err(failed)?, Notes::default()))
+            }
+        }
+    }
+
+    async fn plan_rows(&self, context: &SessionContext, statement: Statement) -> Result<(DataFrame, Notes)> {
+        let failed = |error| self.engine.failed(&error);
+        let references = context.state().resolve_table_references(&statement).map_err(failed)?;
+        let (mut names, mut notes) = (BTreeSet::new(), Notes::default());
+        for reference in references {
+            let name = match &reference {
+                TableReference::Bare { table } => table.clone(),
+                TableReference::Partial { schema, table } if schema.as_ref() == "public" => table.clone(),
+                other => return Err(self.engine.no_table(&other.to_string()).await),
+            };
+            if context.table_exist(name.as_ref()).map_err(failed)? || context.table_function(&name).is_ok() {
+                continue;
+            }
+            if name.as_ref() == catalogue::TABLE {
+                let (batch, of_tables) = catalogue::tables_batch(&self.engine).await?;
+                notes = of_tables;
+                context.register_batch(catalogue::TABLE, batch).map_err(failed)?;
+                continue;
+            }
+            names.insert(name.to_string());
+        }
+        let views = self.engine.views(names.clone(), context).await?;
+        if let Some(missing) = names.iter().find(|name| !views.tables.contains_key(*name)) {
+            return Err(self.engine.no_table(missing).await);
+        }
+        let mut narrow = Vec::new();
+        for (name, snapshot) in &views.tables {
+            narrow.extend(snapshot.narrow_columns().into_iter().map(|column| (name.clone(), column)));
+            let provider = self.engine.visible(snapshot, &self.viewer)?;
+            context.register_table(TableReference::bare(name.as_str()), provider).map_err(failed)?;
+        }
+        if self.is_report {
+            notes.received(views.newest_us()?);
+        }
+        notes.take(views);
+        let is_explain = matches!(statement, Statement::Explain(_));
+        let plan = context.state().statement_to_plan(statement).await.map_err(failed)?;
+        let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+        options.verify_plan(&plan).map_err(failed)?;
+        let plan = if self.parameters.is_empty() {
+            plan
+        } else {
+            plan.with_param_values(self.parameters.clone()).map_err(failed)?
+        };
+        notes.warnings.extend(narrow_warnings(&plan, narrow));
+        let frame = DataFrame::new(context.state(), plan);
+        if is_explain {
+            return Ok((frame, notes));
+        }
+        // One row past the limit is enough to know that it is passed.
+        let frame = frame.limit(0, Some(self.engine.config().rows_max.saturating_add(1))).map_err(failed)?;
+        let frame = match self.is_report {
+            true => frame.with_column(FRESHNESS, lit(ScalarValue::Float64(notes.age_s()))).map_err(failed)?,
+            false => frame,
+        };
+        Ok((frame, notes))
+    }
+}
+
+/// A warning for each narrow column that the plan reads.
+fn narrow_warnings(plan: &datafusion::logical_expr::LogicalPlan, narrow: Vec<(String, String)>) -> Vec<String> {
+    if narrow.is_empty() {
+        return Vec::new();
+    }
+    let text = plan.display_indent().to_string();
+    let names: HashSet<&str> = text.split(|c: char| !(c.is_alphanumeric() || c == '_')).collect();
+    let read = narrow.into_iter().filter(|(_, column)| names.contains(column.as_str()));
+    read.map(|(table, column)| {
+        format!(
+            "{table}.{column}: some values don't fit its type and stand in extra; `killfeed schema apply` widens it"
+        )
+    })
+    .collect()
+}
