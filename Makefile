@@ -40,6 +40,7 @@ lint: ## Format, clippy without a warning; the checks of tests/tidy.rs run with 
 bench: ## Each stage against its limit, in release
 	@$(CARGO) build --release --package killfeed --package benches --bins
 	@$(TARGET)/release/benches
+	@$(CARGO) bench --quiet --package toxicity
 
 # A tenth of the time each for the embedded log and for `killfeed up`, the rest for the fleet. Everything is
 # named together with a test, so that it shares its dependencies with `make test`.

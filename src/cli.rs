@@ -76,6 +76,9 @@ pub(crate) enum Command {
     /// Run processors and sinks in a simulated world, in which a seed decides what goes wrong and when, and
     /// look whether the laws hold. Exit code 1 if one is broken: seed, step and history say how.
     Simulate(Simulate),
+    /// How toxic chat is: train a model on labels of one's own, judge it, score messages. Needs no server.
+    #[command(subcommand)]
+    Toxicity(Toxicity),
     /// Play with a crowd of clients through the SDK, and measure: requests per second, or players online. Exit code
     /// 1 if an event was refused, lost or left in doubt.
     Load(Load),
@@ -317,6 +320,52 @@ pub(crate) enum Key {
         /// Requests at once, after a pause; as many as --rate if not given.
         #[arg(long, value_name = "N", requires = "rate")]
         burst: Option<std::num::NonZeroU32>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Toxicity {
+    /// Fit a linear model to labelled messages. Exit code 1 if there are too few.
+    Train {
+        /// CSV with a header: `text`, `label` (none, toxic, or insult;hate;threat;sexual;spam), perhaps `group`.
+        labels: PathBuf,
+        /// Where the model goes.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+        /// The same labels and seed make the same model.
+        #[arg(long, value_name = "N", default_value_t = 1)]
+        seed: u64,
+        /// The summary as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Precision, recall and F1 by class, and the worst errors.
+    Eval {
+        /// Labelled messages, as for `train`; ones that a model hasn't seen.
+        labels: PathBuf,
+        /// A model [default: the built-in rules].
+        #[arg(long, value_name = "FILE")]
+        model: Option<PathBuf>,
+        /// Errors to print of each kind.
+        #[arg(long, value_name = "N", default_value_t = 20)]
+        worst: usize,
+        /// Exit code 1 if F1 of toxic or not is below this.
+        #[arg(long, value_name = "F1", value_parser = parse_rate)]
+        min_f1: Option<f64>,
+        /// The answer as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Score, sentiment, message, labels and the words that decided, one line each, with tabs between.
+    Score {
+        /// A message; without one, each line of standard input.
+        text: Vec<String>,
+        /// A model [default: the built-in rules].
+        #[arg(long, value_name = "FILE")]
+        model: Option<PathBuf>,
+        /// One JSON object a line.
+        #[arg(long)]
+        json: bool,
     },
 }
 

@@ -8,6 +8,7 @@
 //! | `client` | the commands that talk to a server over HTTP |
 //! | `simulate` | the laws under a seed, in a simulated world |
 //! | `outbox` | the relay from a game's own database to a server |
+//! | `toxicity` | models of chat: training, judging, scoring |
 
 mod cli;
 mod client;
@@ -17,6 +18,7 @@ mod options;
 mod outbox;
 mod server;
 mod simulate;
+mod toxicity;
 
 use crate::cli::{Cli, Command, Key, Topics};
 use crate::exit::Failure;
@@ -66,6 +68,7 @@ fn run() -> Result<(), Failure> {
         }
         Command::Key(key) => return new_key(key),
         Command::Simulate(options) => return simulate::run(&options),
+        Command::Toxicity(command) => return crate::toxicity::run(command),
         Command::Outbox(outbox) => return crate::outbox::run(outbox),
         other => return client::run(other),
     };

@@ -11,7 +11,7 @@ mod report;
 mod schema;
 mod send;
 mod sql;
-mod style;
+pub(crate) mod style;
 
 pub(crate) use self::load::Load;
 pub(crate) use http::Server;
@@ -59,6 +59,7 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         | Command::Config(_)
         | Command::Topics(_)
         | Command::Simulate(_)
+        | Command::Toxicity(_)
         | Command::Outbox(_)
         | Command::Load(_)
         | Command::Key(_) => Err(Failure::usage("no client command")),
