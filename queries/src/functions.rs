@@ -2,7 +2,7 @@
 //!
 //! Taken away are those that make arbitrarily much out of nothing before any memory limit sees it,
 //! and those that say where files lie. What is left neither reads files, nor the environment, nor
-//! the network; a test lists it.
+//! the network; a test lists it. Added are those on chat.
 
 use datafusion::execution::session_state::SessionStateBuilder;
 use std::sync::LazyLock;
@@ -34,6 +34,7 @@ pub(crate) fn restrict(mut builder: SessionStateBuilder) -> SessionStateBuilder 
             !names.into_iter().any(|name| REMOVED.contains(&name))
         });
     }
+    builder.scalar_functions().get_or_insert_default().extend(crate::chat::functions());
     // Formats are for COPY and external tables, which nobody may use.
     if let Some(formats) = builder.file_formats() {
         formats.clear();

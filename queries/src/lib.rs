@@ -17,6 +17,7 @@
 mod answer;
 pub mod audit;
 pub mod catalogue;
+mod chat;
 mod config;
 mod engine;
 mod error;
