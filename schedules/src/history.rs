@@ -1,0 +1,230 @@
+//! What ran, when, for how long, and who got it: read from the store, so every replica tells the same.
+
+use crate::deliver::Target;
+use crate::journal::hex;
+use crate::records::{Attempt, Fate, Run};
+use crate::schedule::Schedule;
+use crate::scheduler::Scheduler;
+use crate::tick::Tick;
+use crate::{Error, Result};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+/// What became of a tick.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// Its report runs, or waits to be run again.
+    Running,
+    /// Its output is stored.
+    Stored,
+    /// Its report failed for good.
+    Failed,
+    /// It was left out.
+    Skipped,
+}
+
+/// One line of the history.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// The schedule.
+    pub schedule: String,
+    /// When it was due.
+    pub tick: Timestamp,
+    /// Somebody asked for it.
+    pub manual: bool,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// The report; empty for what was left out.
+    pub report: String,
+    /// When it was decided.
+    pub decided: Timestamp,
+    /// How long the run took that gave the output.
+    pub took_ms: Option<u64>,
+    /// Rows of the output.
+    pub rows: Option<u64>,
+    /// Bytes of the output.
+    pub bytes: Option<u64>,
+    /// Where the output lies in the store.
+    pub output: Option<String>,
+    /// Ticks that this stands for: more than one if several were left out together.
+    pub ticks: u64,
+    /// Why it was left out, or failed last.
+    pub detail: Option<String>,
+    /// Runs that failed.
+    pub failures: Vec<Attempt>,
+    /// Its deliveries.
+    pub deliveries: Vec<Delivered>,
+}
+
+/// How far a delivery is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Progress {
+    /// Still to come, or to come again.
+    Waiting,
+    /// Taken by its receiver.
+    Delivered,
+    /// Given up.
+    GivenUp,
+}
+
+/// A delivery of one tick.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delivered {
+    /// Its name.
+    pub name: String,
+    /// How far it is.
+    pub progress: Progress,
+    /// All tries.
+    pub attempts: Vec<Attempt>,
+}
+
+/// A schedule, and what comes next.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Summary {
+    /// Its name.
+    pub name: String,
+    /// Its report.
+    pub report: String,
+    /// What that is asked with.
+    pub params: Vec<(String, String)>,
+    /// Its pattern.
+    pub cron: String,
+    /// Its zone.
+    pub zone: String,
+    /// When it is due next.
+    pub next: Option<Timestamp>,
+    /// The same on the zone's wall clock.
+    pub next_shown: Option<String>,
+    /// Who gets it: names, with what kind they are.
+    pub deliveries: Vec<String>,
+    /// The newest line of its history.
+    pub last: Option<Entry>,
+}
+
+impl Scheduler {
+    /// All schedules.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn list(&self) -> Result<Vec<Summary>> {
+        let now = self.inner().clock.now().await?;
+        let mut summaries = Vec::new();
+        for schedule in self.inner().schedules.values() {
+            let next = schedule.timetable.next(now);
+            let deliveries = schedule.deliveries.iter().map(|delivery| match delivery.target {
+                Target::Webhook { .. } => format!("{} (webhook)", delivery.name),
+                Target::Mail { .. } => format!("{} (mail)", delivery.name),
+            });
+            summaries.push(Summary {
+                name: schedule.name.clone(),
+                report: schedule.report.clone(),
+                params: schedule.params.clone(),
+                cron: schedule.timetable.pattern().to_owned(),
+                zone: schedule.timetable.zone_name().to_owned(),
+                next,
+                next_shown: next.map(|next| schedule.timetable.shown(next)),
+                deliveries: deliveries.collect(),
+                last: self.history_of(schedule, 1).await?.pop(),
+            });
+        }
+        Ok(summaries)
+    }
+
+    /// The newest `count` lines of the history of one schedule, or of all, newest first.
+    ///
+    /// # Errors
+    /// If there is no such schedule, or the store fails.
+    pub async fn history(&self, name: Option<&str>, count: usize) -> Result<Vec<Entry>> {
+        let schedules = &self.inner().schedules;
+        if let Some(name) = name {
+            let schedule = schedules.get(name).ok_or_else(|| Error::NoSchedule(name.to_owned()))?;
+            return self.history_of(schedule, count).await;
+        }
+        let mut entries = Vec::new();
+        for schedule in schedules.values() {
+            entries.extend(self.history_of(schedule, count).await?);
+        }
+        entries.sort_by(|a, b| (b.tick, &a.schedule).cmp(&(a.tick, &b.schedule)));
+        entries.truncate(count);
+        Ok(entries)
+    }
+
+    async fn history_of(&self, schedule: &Schedule, count: usize) -> Result<Vec<Entry>> {
+        let mut entries = Vec::new();
+        for tick in self.inner().journal.newest(&schedule.name, count).await? {
+            entries.extend(self.entry(&schedule.name, tick).await?);
+        }
+        Ok(entries)
+    }
+
+    /// What stands about one tick; `None` if nothing does.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn entry(&self, schedule: &str, tick: Tick) -> Result<Option<Entry>> {
+        let journal = &self.inner().journal;
+        let Some(state) = journal.state(schedule, tick).await? else { return Ok(None) };
+        let mut entry = Entry {
+            schedule: schedule.to_owned(),
+            tick: tick.at,
+            manual: tick.manual,
+            outcome: Outcome::Skipped,
+            report: String::new(),
+            decided: state.decision.at,
+            took_ms: None,
+            rows: None,
+            bytes: None,
+            output: None,
+            ticks: 1,
+            detail: state.failures.last().map(|failure| failure.detail.clone()),
+            failures: state.failures.clone(),
+            deliveries: Vec::new(),
+        };
+        let plan = match &state.decision.fate {
+            Fate::Skip { ticks, why, .. } => {
+                (entry.ticks, entry.detail) = (*ticks, Some(why.clone()));
+                return Ok(Some(entry));
+            }
+            Fate::Run(plan) => plan,
+        };
+        entry.report.clone_from(&plan.request.report);
+        let gave_up = state.failures.last().is_some_and(|last| last.retry_in_s.is_none());
+        entry.outcome = if gave_up { Outcome::Failed } else { Outcome::Running };
+        if let Some(run) = self.stored(&plan.output, &state.runs).await? {
+            entry.outcome = Outcome::Stored;
+            entry.detail = None;
+            entry.output = Some(journal.output_path(&plan.output).to_string());
+            if let Some(run) = run {
+                (entry.took_ms, entry.rows, entry.bytes) = (Some(run.took_ms), Some(run.rows), Some(run.bytes));
+            }
+        }
+        for name in &plan.deliveries {
+            let attempts = state.sent.get(name).cloned().unwrap_or_default();
+            let progress = match attempts.last() {
+                _ if attempts.iter().any(|attempt| attempt.ok) => Progress::Delivered,
+                Some(last) if last.retry_in_s.is_none() => Progress::GivenUp,
+                _ if entry.outcome == Outcome::Failed => Progress::GivenUp,
+                _ => Progress::Waiting,
+            };
+            entry.deliveries.push(Delivered { name: name.clone(), progress, attempts });
+        }
+        Ok(Some(entry))
+    }
+
+    /// Whether an output is stored, and which run it is from.
+    async fn stored<'a>(&self, output: &str, runs: &'a [Run]) -> Result<Option<Option<&'a Run>>> {
+        let journal = &self.inner().journal;
+        match runs {
+            [] => Ok(None),
+            [run] => Ok(journal.has_output(output).await?.then_some(Some(run))),
+            // Several ran it: what is stored says which it is.
+            _ => Ok(journal.output(output).await?.map(|bytes| {
+                let sha256 = hex(&Sha256::digest(&bytes));
+                runs.iter().find(|run| run.sha256 == sha256)
+            })),
+        }
+    }
+}
