@@ -284,7 +284,8 @@ impl Cursor {
     }
 }
 
-async fn in_time<T>(answer: impl Future<Output = object_store::Result<T>>) -> Result<T> {
+/// An answer of the store, or that there was none in time.
+pub(crate) async fn in_time<T>(answer: impl Future<Output = object_store::Result<T>>) -> Result<T> {
     match tokio::time::timeout(ANSWER_LIMIT, answer).await {
         Ok(answer) => Ok(answer?),
         Err(_) => Err(Error::Late(ANSWER_LIMIT)),

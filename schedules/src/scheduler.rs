@@ -28,8 +28,6 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-/// The longest pause between two looks for ticks that are due, or left behind by another replica.
-const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// The shortest: stores tell the time in whole seconds.
 const LOOK_PAUSE: Duration = Duration::from_millis(250);
 /// The pause after the store failed.
@@ -57,6 +55,9 @@ pub struct Parts {
     pub webhooks: Arc<dyn Webhooks>,
     /// Sends mail.
     pub mailer: Arc<dyn Mailer>,
+    /// The longest pause between two looks for ticks that another replica left behind, or that are due
+    /// because a clock was set. A minute is fine: one look costs a put and some listings.
+    pub look_every: Duration,
     /// Names this process, and spreads repetitions.
     pub random: Box<dyn RngCore + Send>,
 }
@@ -74,6 +75,7 @@ pub(crate) struct Inner {
     pub(crate) mailer: Arc<dyn Mailer>,
     pub(crate) random: Random,
     pub(crate) instance: String,
+    look_every: Duration,
     pub(crate) runs: Semaphore,
     /// Up to where each schedule is decided.
     decided: Mutex<HashMap<String, Timestamp>>,
@@ -109,6 +111,7 @@ impl Scheduler {
             mailer: parts.mailer,
             random: Mutex::new(parts.random),
             instance,
+            look_every: parts.look_every,
             runs: Semaphore::new(RUNS_AT_ONCE),
             decided: Mutex::default(),
             look_now: Notify::new(),
@@ -150,24 +153,34 @@ impl Scheduler {
 
     /// Decides what is due and finds what is open; how long until the next look.
     async fn look(&self, slots: &mut HashMap<Key, Slot>) -> Duration {
-        match self.try_look(slots).await {
-            Ok(pause) => pause,
-            Err(error) => {
-                counter!("killfeed_schedules_store_failures_total").increment(1);
-                tracing::warn!(%error, "cannot look after schedules; tried again");
-                AFTER_FAILURE
+        let failed = |error: Error| {
+            counter!("killfeed_schedules_store_failures_total").increment(1);
+            tracing::warn!(%error, "cannot look after schedules; tried again");
+            AFTER_FAILURE
+        };
+        let decided = self.decide_all().await.unwrap_or_else(failed);
+        decided.min(self.find_open(slots).await.map_or_else(failed, |()| decided))
+    }
+
+    async fn decide_all(&self) -> Result<Duration> {
+        let (now, asked) = (self.0.clock.now().await?, Instant::now());
+        let mut pause = self.0.look_every;
+        let mut failed = None;
+        for schedule in self.0.schedules.values() {
+            // One that can't be decided holds up no other.
+            match self.decide(schedule, now).await {
+                Ok(None) => {}
+                Ok(Some(due)) => pause = pause.min(Duration::try_from(due.duration_since(now)).unwrap_or_default()),
+                Err(error) => failed = Some(error),
             }
+        }
+        match failed {
+            Some(error) => Err(error),
+            None => Ok(pause.saturating_sub(asked.elapsed()).max(LOOK_PAUSE)),
         }
     }
 
-    async fn try_look(&self, slots: &mut HashMap<Key, Slot>) -> Result<Duration> {
-        let (now, asked) = (self.0.clock.now().await?, Instant::now());
-        let mut pause = LOOK_EVERY;
-        for schedule in self.0.schedules.values() {
-            let due = self.decide(schedule, now).await?;
-            let until = due.map(|due| Duration::try_from(due.duration_since(now)).unwrap_or_default());
-            pause = pause.min(until.unwrap_or(LOOK_EVERY));
-        }
+    async fn find_open(&self, slots: &mut HashMap<Key, Slot>) -> Result<()> {
         let open = self.0.journal.open_ticks().await?;
         #[expect(clippy::cast_precision_loss, reason = "a count")]
         gauge!("killfeed_schedules_open").set(open.len() as f64);
@@ -179,7 +192,7 @@ impl Scheduler {
                 slots.entry(key).or_insert_with(new);
             }
         }
-        Ok(pause.saturating_sub(asked.elapsed()).max(LOOK_PAUSE))
+        Ok(())
     }
 
     /// Decides all that is due of a schedule; when something is due again.
@@ -278,7 +291,7 @@ impl Scheduler {
                 let inner = scheduler.inner();
                 let next = match inner.schedules.get(&key.0) {
                     Some(schedule) => work(inner, schedule, key.1, &memory).await,
-                    None => Ok(Next::In(LOOK_EVERY)),
+                    None => Ok(Next::In(inner.look_every)),
                 };
                 (key, next)
             });

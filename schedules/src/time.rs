@@ -4,6 +4,7 @@
 //! whose own clock is months off then neither runs what isn't due nor takes what is due for missed. On a
 //! local disk the store's clock is the machine's; a jump of that one is a jump for all.
 
+use crate::journal::in_time;
 use crate::{Error, Result};
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -39,8 +40,8 @@ impl StoreClock {
 #[async_trait]
 impl SharedClock for StoreClock {
     async fn now(&self) -> Result<Timestamp> {
-        self.store.put(&self.path, bytes::Bytes::from_static(b"{}").into()).await?;
-        let written = self.store.head(&self.path).await?.last_modified;
+        in_time(self.store.put(&self.path, bytes::Bytes::from_static(b"{}").into())).await?;
+        let written = in_time(self.store.head(&self.path)).await?.last_modified;
         Timestamp::from_microsecond(written.timestamp_micros())
             .map_err(|error| Error::Corrupt { what: self.path.to_string(), detail: error.to_string() })
     }

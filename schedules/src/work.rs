@@ -189,7 +189,8 @@ impl Work<'_> {
 
     async fn note_failure(&self, detail: String, at: Timestamp, took_ms: u64) -> Result<Next> {
         let before = self.state.failures.len();
-        let is_last = before + 1 >= RUNS_MAX;
+        // Where a run gave something, the put of its output may still be on its way: nobody gives up before it.
+        let is_last = before + 1 >= RUNS_MAX && self.state.runs.is_empty();
         let retry_in_s = (!is_last).then(|| backoff::run(before, &self.inner.random).as_secs());
         let by = self.inner.instance.clone();
         tracing::warn!(schedule = self.schedule.name, tick = %self.state.decision.tick, detail, is_last, "report failed");
