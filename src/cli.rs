@@ -164,6 +164,44 @@ pub(crate) enum Report {
         #[command(flatten)]
         server: Server,
     },
+    /// Reports that are run by the clock.
+    #[command(subcommand)]
+    Schedule(Schedule),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Schedule {
+    /// The schedules there are, and when each is due next.
+    List {
+        /// The answer as JSON.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        server: Server,
+    },
+    /// Run a schedule now, beside its timetable: the output is stored and delivered.
+    Run {
+        /// Its name.
+        name: String,
+        /// The answer as JSON.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        server: Server,
+    },
+    /// What ran, when, for how long, and who got it; newest first.
+    History {
+        /// One schedule; all without it.
+        name: Option<String>,
+        /// Lines.
+        #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
+        limit: u16,
+        /// The answer as JSON.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        server: Server,
+    },
 }
 
 fn parse_param(text: &str) -> Result<(String, String), String> {

@@ -1,4 +1,4 @@
-//! The config file: the options of a server by their flags' names, and the API keys.
+//! The config file: the options of a server by their flags' names, the API keys, and the schedules.
 
 use crate::exit::Failure;
 use clap::parser::ValueSource;
@@ -9,7 +9,7 @@ use std::io::Write as _;
 use std::path::Path;
 use toml::{Table, Value};
 
-/// The one key of the file that is no flag.
+/// The key of the file that holds API keys; with those of schedules the only ones that are no flags.
 const KEYS: &str = "keys";
 
 /// What a config file adds to a command line.
@@ -17,6 +17,8 @@ const KEYS: &str = "keys";
 pub(crate) struct Loaded {
     /// The API keys.
     pub(crate) keys: Keys,
+    /// The schedules.
+    pub(crate) schedules: schedules::Config,
     /// Arguments for what neither a flag nor the environment has set.
     pub(crate) arguments: Vec<OsString>,
 }
@@ -38,6 +40,10 @@ pub(crate) fn load(file: &Path, command: &Command, matches: &ArgMatches) -> Resu
         Some(value) => read_keys(value, &mut faults),
         None => Keys::none(),
     };
+    let schedules = schedules::Config::take(&mut table, &crate::server::check_report).unwrap_or_else(|found| {
+        faults.extend(found);
+        schedules::Config::default()
+    });
     let mut arguments = Vec::new();
     for (key, value) in &table {
         match read_option(command, matches, key, value) {
@@ -46,7 +52,7 @@ pub(crate) fn load(file: &Path, command: &Command, matches: &ArgMatches) -> Resu
         }
     }
     if faults.is_empty() {
-        return Ok(Loaded { keys, arguments });
+        return Ok(Loaded { keys, schedules, arguments });
     }
     Err(Failure::Usage(faults.into_iter().map(|fault| format!("config file {name}: {fault}")).collect()))
 }
@@ -193,6 +199,9 @@ pub(crate) fn print(command: &Command, matches: &ArgMatches, out: &mut impl std:
     writeln!(page, "# Default: none, and then only a loopback address may be listened on.")?;
     writeln!(page, "#[[keys]]\n#name = \"game-servers\"\n#sha256 = \"...\"\n#scopes = [\"server\"]")?;
     writeln!(page, "#rate = 1000 # requests per second\n#burst = 2000")?;
+    writeln!(page, "\n# Reports by the clock; docs/schedules.md says what belongs here. Default: none.")?;
+    writeln!(page, "#[[schedules]]\n#name = \"morning\"\n#report = \"first_blood\"")?;
+    writeln!(page, "#cron = \"30 6 * * *\"\n#zone = \"Europe/Berlin\"")?;
     out.write_all(&page)?;
     Ok(())
 }

@@ -72,8 +72,8 @@ fn run() -> Result<(), Failure> {
         Command::Outbox(outbox) => return crate::outbox::run(outbox),
         other => return client::run(other),
     };
-    let (_, matches, keys) = with_config_file(&matches)?;
-    server::run(role, options_of(&matches)?, keys)
+    let (_, matches, file) = with_config_file(&matches)?;
+    server::run(role, options_of(&matches)?, file)
 }
 
 fn options_of(matches: &clap::ArgMatches) -> Result<Options, Failure> {
@@ -102,8 +102,16 @@ fn all_faults(failure: Failure) -> Failure {
     if faults.is_empty() { failure } else { Failure::Usage(faults) }
 }
 
+/// What only a config file says.
+pub(crate) struct FromFile {
+    /// The API keys.
+    pub(crate) keys: Keys,
+    /// The schedules.
+    pub(crate) schedules: schedules::Config,
+}
+
 /// The server command with its options as the flags, the environment and the config file say.
-fn with_config_file(matches: &clap::ArgMatches) -> Result<(clap::Command, clap::ArgMatches, Keys), Failure> {
+fn with_config_file(matches: &clap::ArgMatches) -> Result<(clap::Command, clap::ArgMatches, FromFile), Failure> {
     let root = Cli::command();
     let (mut command, mut matches, mut depth) = (root, matches, 1);
     while let Some((name, further)) = matches.subcommand() {
@@ -111,14 +119,15 @@ fn with_config_file(matches: &clap::ArgMatches) -> Result<(clap::Command, clap::
         (matches, depth) = (further, depth + 1);
     }
     let Some(file) = matches.get_one::<std::path::PathBuf>("config") else {
-        return Ok((command, matches.clone(), Keys::none()));
+        let none = FromFile { keys: Keys::none(), schedules: schedules::Config::default() };
+        return Ok((command, matches.clone(), none));
     };
     let loaded = config::load(file, &command, matches)?;
     let mut line: Vec<OsString> = vec!["killfeed".into()];
     line.extend(loaded.arguments);
     line.extend(std::env::args_os().skip(depth));
     let matches = parse(&mut command.clone(), line)?;
-    Ok((command, matches, loaded.keys))
+    Ok((command, matches, FromFile { keys: loaded.keys, schedules: loaded.schedules }))
 }
 
 fn new_key(Key::New { name, scopes, rate, burst }: Key) -> Result<(), Failure> {

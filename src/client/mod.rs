@@ -8,6 +8,7 @@ mod http;
 mod load;
 mod output;
 mod report;
+mod schedule;
 mod schema;
 mod send;
 mod sql;

@@ -28,6 +28,7 @@ pub(crate) async fn run(command: Report) -> Result<(), Failure> {
             let request = client.request(Method::POST, &path).json(&params);
             print_rows(&client, request, format).await
         }
+        Report::Schedule(command) => super::schedule::run(command).await,
     }
 }
 

@@ -137,6 +137,20 @@ const METRICS: &[(Kind, &str, &str)] = &[
     (Histogram, "killfeed_fresh_wait_seconds", "Time that a query took to read the log to its end"),
     (Gauge, "killfeed_queries_audit_balanced", "1 if the last audit balanced, else 0"),
     (Gauge, "killfeed_queries_audit_timestamp_seconds", "When that was, since the epoch"),
+    (Counter, "killfeed_schedules_ticks_total", "Ticks that this process brought to an end, by outcome"),
+    (Histogram, "killfeed_schedules_run_seconds", "Time of a report's run"),
+    (Counter, "killfeed_schedules_deliveries_total", "Tries to deliver, by outcome"),
+    (Gauge, "killfeed_schedules_open", "Ticks that are not finished"),
+    (
+        Gauge,
+        "killfeed_schedules_stored_timestamp_seconds",
+        "Tick of the newest output that this process stored, since the epoch",
+    ),
+    (
+        Counter,
+        "killfeed_schedules_store_failures_total",
+        "Steps given up because the store failed; each is tried again",
+    ),
 ];
 
 /// Hands the meanings to the recorder.

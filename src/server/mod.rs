@@ -11,6 +11,7 @@
 //! | `lag` | how near what nobody has read is to its retention; `loss` goes on without what is gone |
 //! | `ready` | which part is up |
 //! | `metrics` | every metric, with its meaning; `telemetry` collects them, and writes logs; `system` measures the process; `otlp` sends traces |
+//! | `schedule` | reports by the clock, in the query role |
 //! | `flush` | until all that was acknowledged is in the tables |
 //! | `admin` | the endpoints for operators |
 //!
@@ -29,9 +30,11 @@ mod metrics;
 mod otlp;
 mod parts;
 mod preflight;
+mod questions;
 mod ready;
 mod responses;
 mod routes;
+mod schedule;
 mod schemas;
 mod streams;
 mod system;
@@ -39,15 +42,16 @@ mod telemetry;
 mod topics;
 
 pub(crate) use loss::accept_loss;
+pub(crate) use schedule::check_report;
 pub(crate) use telemetry::start_logs;
 pub(crate) use topics::{apply, grow, plan};
 
+use crate::FromFile;
 use crate::exit::Failure;
 use crate::options::Options;
 use crate::server::parts::Parts;
 use crate::server::ready::{Readiness, State};
 use crate::server::system::System;
-use edge::Keys;
 use events::SystemClock;
 use std::io::{IsTerminal as _, Write as _};
 use std::net::SocketAddr;
@@ -96,8 +100,8 @@ impl Role {
 }
 
 /// Runs a server until a signal or a fault stops it.
-pub(crate) fn run(role: Role, options: Options, keys: Keys) -> Result<(), Failure> {
-    preflight::check(&options, &keys)?;
+pub(crate) fn run(role: Role, options: Options, file: FromFile) -> Result<(), Failure> {
+    preflight::check(&options, &file.keys)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -109,7 +113,7 @@ pub(crate) fn run(role: Role, options: Options, keys: Keys) -> Result<(), Failur
     };
     let (traces, tracer) = traces.unzip();
     telemetry::start_logs(options.log_format, tracer);
-    let ended = runtime.block_on(serve(role, options, keys));
+    let ended = runtime.block_on(serve(role, options, file));
     if let Some(traces) = traces {
         runtime.block_on(traces.close(TRACES_CLOSE));
     }
@@ -118,7 +122,7 @@ pub(crate) fn run(role: Role, options: Options, keys: Keys) -> Result<(), Failur
     ended
 }
 
-async fn serve(role: Role, options: Options, keys: Keys) -> Result<(), Failure> {
+async fn serve(role: Role, options: Options, file: FromFile) -> Result<(), Failure> {
     let mut signals = Signals::new()?;
     let listening = TcpListener::bind(options.listen).await;
     let listener = listening.map_err(|error| preflight::cannot_listen(&options, &error))?;
@@ -137,7 +141,7 @@ async fn serve(role: Role, options: Options, keys: Keys) -> Result<(), Failure> 
 
     let drain_timeout = options.drain_timeout;
     let started = tokio::select! {
-        started = Parts::start(role, &options, keys, readiness.clone(), Arc::new(SystemClock)) => started?,
+        started = Parts::start(role, &options, file, readiness.clone(), Arc::new(SystemClock)) => started?,
         () = signals.next() => return Ok(()),
     };
     let (mut parts, router) = started;

@@ -6,15 +6,15 @@ use super::lag::LagWatch;
 use super::log::{OpenLog, not_served};
 use super::ready::{Readiness, State};
 use super::streams::Streams;
+use super::questions::Asked;
 use super::{Role, data_dir, schemas};
+use crate::FromFile;
 use crate::exit::Failure;
-use crate::options::{LogKind, Options};
+use crate::options::Options;
 use axum::Router;
 use edge::{ClientAddress, Keys};
 use events::Clock;
 use ingest::Ingest;
-use queries::Fresh;
-use queries::audit::Books;
 use sinks::Maintenance;
 use std::fmt::Display;
 use std::future::Future;
@@ -26,13 +26,6 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
-
-/// How often queries' processes read ahead on Kafka. A query reads what is left itself.
-const KAFKA_READ_INTERVAL: Duration = Duration::from_millis(200);
-/// How often they look at the sinks' positions there.
-const KAFKA_POSITIONS_INTERVAL: Duration = Duration::from_secs(1);
-/// Queries that may wait, for each that runs.
-const WAITING_PER_RUNNING: usize = 16;
 
 /// A number of an option as one of this machine's.
 pub(crate) fn bytes(number: u64) -> usize {
@@ -61,7 +54,7 @@ pub(crate) struct Parts {
     tasks: JoinSet<(&'static str, Result<(), String>)>,
     /// Parts that streams bring while this runs.
     further: UnboundedReceiver<Part>,
-    stop: CancellationToken,
+    pub(super) stop: CancellationToken,
     log: OpenLog,
     ingest: Option<Ingest>,
     flusher: Flusher,
@@ -72,10 +65,11 @@ impl Parts {
     pub(crate) async fn start(
         role: Role,
         options: &Options,
-        keys: Keys,
+        file: FromFile,
         readiness: Readiness,
         clock: Arc<dyn Clock>,
     ) -> Result<(Self, Router), Failure> {
+        let FromFile { keys, schedules } = file;
         data_dir::prepare(&options.data_dir)?;
         let (registry, directory) = schemas::load(&options.schemas_dir())?;
         let log = OpenLog::open(role, options, clock.clone()).await?;
@@ -111,7 +105,9 @@ impl Parts {
             router = router.merge(parts.start_ingest(options, &streams, keys.clone(), &readiness)?);
         }
         if role.has(Role::Query) {
-            router = router.merge(parts.start_queries(options, &streams, keys.clone(), &readiness)?);
+            let asked = Asked { options, streams: &streams, keys: keys.clone(), schedules: &schedules };
+            router = router.merge(parts.start_questions(asked)?);
+            readiness.set("queries", State::Ready);
         }
         let maintenance = role.has(Role::Sink).then(|| parts.start_maintenance(options, &streams));
         let watched = streams.clone();
@@ -187,41 +183,7 @@ impl Parts {
         Ok(router)
     }
 
-    fn start_queries(
-        &mut self,
-        options: &Options,
-        streams: &Streams,
-        keys: Keys,
-        readiness: &Readiness,
-    ) -> Result<Router, Failure> {
-        let running_max = usize::try_from(options.query_concurrency).unwrap_or(usize::MAX);
-        let config = queries::Config {
-            spill_dir: Some(options.data_dir.join("spill")),
-            memory_bytes: bytes(options.query_memory),
-            time_limit: options.query_time,
-            rows_max: bytes(options.query_rows),
-            running_max,
-            waiting_max: running_max * WAITING_PER_RUNNING,
-            ..queries::Config::default()
-        };
-        let (store, registry) = (streams.store.clone(), streams.registry.clone());
-        let mut engine = queries::Engine::new(store, registry.clone(), config).map_err(Failure::usage)?;
-        if !options.no_fresh {
-            let (log, served, clock) = (streams.log.clone(), streams.served.clone(), streams.clock.clone());
-            let fresh = Fresh::new(fresh_config(options), log, served, registry, clock);
-            engine = engine.with_fresh(fresh.clone());
-            let stop = self.stop.clone();
-            self.spawn(Part::new("tail", async move {
-                fresh.run(stop).await;
-                Ok::<(), String>(())
-            }));
-        }
-        let books = Books { log: streams.log.clone(), streams: streams.served.clone() };
-        readiness.set("queries", State::Ready);
-        Ok(queries::router(engine, keys, books))
-    }
-
-    fn spawn(&mut self, part: Part) {
+    pub(super) fn spawn(&mut self, part: Part) {
         let Part { name, run } = part;
         self.tasks.spawn(async move { (name, run.await) });
     }
@@ -285,25 +247,6 @@ impl Parts {
         }
         self.tasks.abort_all();
         self.log.close(limit).await;
-    }
-}
-
-/// How much of the log's tail queries hold. What is a look at memory in the embedded log is a request on
-/// Kafka.
-fn fresh_config(options: &Options) -> queries::fresh::Config {
-    let defaults = queries::fresh::Config::default();
-    let (interval, positions_interval) = match options.log {
-        LogKind::Embedded => (defaults.interval, defaults.positions_interval),
-        LogKind::Kafka(_) => (KAFKA_READ_INTERVAL, KAFKA_POSITIONS_INTERVAL),
-    };
-    queries::fresh::Config {
-        bytes_max: bytes(options.fresh_memory),
-        age_max: options.fresh_age,
-        interval,
-        positions_interval,
-        off: options.no_fresh_stream.iter().map(|stream| stream.name().to_owned()).collect(),
-        discovery: !options.no_discovery,
-        ..defaults
     }
 }
 

@@ -31,7 +31,8 @@ impl Up {
         let matches = command.get_matches_from(line.iter().chain(args));
         let options = Options::from_arg_matches(&matches).unwrap();
         let clock = Arc::new(clock.clone());
-        let started = Parts::start(Role::Up, &options, Keys::none(), Readiness::default(), clock).await;
+        let file = FromFile { keys: Keys::none(), schedules: schedules::Config::default() };
+        let started = Parts::start(Role::Up, &options, file, Readiness::default(), clock).await;
         let (parts, router) = started.unwrap_or_else(|failure| panic!("{failure:?}"));
         Self { parts, router }
     }

@@ -1,0 +1,99 @@
+//! Schedules in the query role: the scheduler on the store of the tables, with the engine as its runner.
+
+use crate::exit::Failure;
+use async_trait::async_trait;
+use bytes::Bytes;
+use object_store::path::Path;
+use queries::format::{Encoder, Format as Written};
+use queries::{Engine, Viewer, reports};
+use rand::SeedableRng as _;
+use schedules::{
+    Config, Format, HttpWebhooks, Mail, Mailer, Output, Parts, Refused, Request, Runner, Scheduler, SmtpMailer,
+    StoreClock,
+};
+use std::sync::Arc;
+use std::time::Duration;
+use tables::Store;
+
+/// Where outputs and history lie beside the tables.
+const ROOT: &str = "_reports";
+/// The pause between two looks for ticks that another replica left behind.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+
+/// The scheduler of a configuration with schedules; `None` without any.
+pub(super) fn scheduler(config: &Config, store: &Store, engine: Engine) -> Result<Option<Scheduler>, Failure> {
+    if config.schedules.is_empty() {
+        return Ok(None);
+    }
+    let objects = store.object_store().clone();
+    let root: Path = store.path(ROOT);
+    let mailer: Arc<dyn Mailer> = match &config.mail {
+        Some(server) => Arc::new(SmtpMailer::new(server).map_err(Failure::usage)?),
+        None => Arc::new(NoMail),
+    };
+    let parts = Parts {
+        store: objects.clone(),
+        root: root.clone(),
+        clock: Arc::new(StoreClock::new(objects, root.join("_clock"))),
+        runner: Arc::new(Reports(engine)),
+        webhooks: Arc::new(HttpWebhooks::new(config.authorities.as_deref()).map_err(Failure::usage)?),
+        mailer,
+        look_every: LOOK_EVERY,
+        random: Box::new(rand::rngs::StdRng::from_os_rng()),
+    };
+    Ok(Some(Scheduler::new(config.schedules.clone(), parts)))
+}
+
+/// Whether there is such a report, and takes these parameters.
+pub(crate) fn check_report(name: &str, params: &[(String, String)]) -> Result<(), String> {
+    let bound = reports::find(name).and_then(|report| report.bind(params));
+    bound.map(drop).map_err(|error| error.to_string())
+}
+
+/// Runs reports on the engine, for nobody in particular: personal fields are hidden.
+#[derive(Debug)]
+struct Reports(Engine);
+
+#[async_trait]
+impl Runner for Reports {
+    async fn run(&self, request: &Request) -> Result<Output, String> {
+        self.rows(request).await.map_err(|error| error.to_string().lines().collect::<Vec<_>>().join(" "))
+    }
+}
+
+impl Reports {
+    async fn rows(&self, request: &Request) -> queries::Result<Output> {
+        let written = match request.format {
+            Format::Csv => Written::Csv,
+            Format::Json => Written::Json,
+            Format::Ndjson => Written::Ndjson,
+            Format::Table => Written::Table,
+            Format::Parquet | Format::Markdown | Format::Html => {
+                return Err(queries::Error::Refused(format!("reports are not written as {:?}", request.format)));
+            }
+        };
+        let report = reports::find(&request.report)?;
+        let viewer = Viewer { name: "schedules".into(), personal: false };
+        let mut answer = self.0.query(&report.sql, report.bind(&request.params)?, &viewer).await?;
+        let mut encoder = Encoder::new(written, answer.schema())?;
+        let (mut bytes, mut rows) = (Vec::new(), 0);
+        while let Some(batch) = answer.next().await {
+            let batch = batch?;
+            rows += batch.num_rows() as u64;
+            bytes.extend(encoder.rows(&batch)?);
+        }
+        bytes.extend(encoder.finish()?);
+        Ok(Output { bytes: Bytes::from(bytes), rows })
+    }
+}
+
+/// In place of a server for mail; no schedule that delivers by mail gets past the configuration without one.
+#[derive(Debug)]
+struct NoMail;
+
+#[async_trait]
+impl Mailer for NoMail {
+    async fn send(&self, _: &Mail) -> Result<String, Refused> {
+        Err(Refused::for_now("no server for mail is configured"))
+    }
+}
