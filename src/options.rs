@@ -19,6 +19,20 @@ pub(crate) struct Options {
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080", env = "KILLFEED_LISTEN")]
     pub(crate) listen: SocketAddr,
 
+    /// Address to serve PostgreSQL's protocol on, for psql and other tools: by the roles that answer questions
+    /// [default: 127.0.0.1:5433, or nowhere if that is taken].
+    #[arg(long, value_name = "ADDRESS", env = "KILLFEED_PG_LISTEN")]
+    pub(crate) pg_listen: Option<SocketAddr>,
+
+    /// Certificate chain in PEM, with which PostgreSQL's protocol speaks TLS. An address beyond this machine needs one:
+    /// the password is an API key.
+    #[arg(long, value_name = "FILE", env = "KILLFEED_PG_TLS_CERT", requires = "pg_tls_key")]
+    pub(crate) pg_tls_cert: Option<PathBuf>,
+
+    /// The certificate's private key in PEM.
+    #[arg(long, value_name = "FILE", env = "KILLFEED_PG_TLS_KEY", requires = "pg_tls_cert")]
+    pub(crate) pg_tls_key: Option<PathBuf>,
+
     /// TOML file with these options, named as the flags are, and the API keys. Flags come before the
     /// environment, the environment before the file, the file before the defaults.
     #[arg(long, value_name = "FILE", env = "KILLFEED_CONFIG")]

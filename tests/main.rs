@@ -53,6 +53,7 @@ mod load;
 mod metrics;
 mod modes;
 mod outbox;
+mod postgres;
 mod readers;
 mod s3;
 mod sabotage;

@@ -188,10 +188,7 @@ impl Keys {
     /// # Errors
     /// 401 for no key or an unknown one, 403 if it lacks the scope, 429 with `Retry-After` past its rate.
     pub fn authorize(&self, headers: &HeaderMap, scope: Scope) -> Result<Principal, Problem> {
-        self.decide(headers, scope).inspect_err(|problem| {
-            metrics::counter!("killfeed_edge_refused_requests_total", "status" => problem.status.as_u16().to_string())
-                .increment(1);
-        })
+        self.decide(headers, scope).inspect_err(count_refused)
     }
 
     fn decide(&self, headers: &HeaderMap, scope: Scope) -> Result<Principal, Problem> {
@@ -199,7 +196,21 @@ impl Keys {
             refuse_foreign_pages(headers)?;
             return Ok(self.0.loopback.clone());
         }
-        let key = self.find(presented(headers)?)?;
+        self.admit(presented(headers)?, scope)
+    }
+
+    /// Whom a connection speaks for that shows this key, or none where none is configured, by a protocol other
+    /// than HTTP. Takes one request off the key's rate.
+    ///
+    /// # Errors
+    /// As [`Self::authorize`].
+    pub fn authorize_key(&self, key: &str, scope: Scope) -> Result<Principal, Problem> {
+        let decided = if self.is_none() { Ok(self.0.loopback.clone()) } else { self.admit(key, scope) };
+        decided.inspect_err(count_refused)
+    }
+
+    fn admit(&self, presented: &str, scope: Scope) -> Result<Principal, Problem> {
+        let key = self.find(presented)?;
         if let Some(limiter) = &key.limiter
             && let Err(not_until) = limiter.check()
         {
@@ -233,6 +244,11 @@ impl Default for Keys {
     fn default() -> Self {
         Self::none()
     }
+}
+
+fn count_refused(problem: &Problem) {
+    metrics::counter!("killfeed_edge_refused_requests_total", "status" => problem.status.as_u16().to_string())
+        .increment(1);
 }
 
 /// The key that a request shows.

@@ -9,6 +9,7 @@ use crate::answer::Asker;
 use crate::fresh::Fresh;
 use crate::guard;
 use crate::personal::Declared;
+use crate::question::{Described, Question};
 use crate::run::Run;
 use crate::snapshots::Snapshot;
 use crate::{Answer, Config, Error, Result, functions, near, words};
@@ -22,6 +23,7 @@ use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use events::schema::SharedRegistry;
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -49,6 +51,10 @@ impl Viewer {
 /// The column that a report's answer has behind its own: seconds since the newest event of its tables was
 /// received.
 pub const FRESHNESS: &str = "freshness";
+/// What SQL calls all that there is, and where the tables lie in it.
+pub const CATALOG: &str = "killfeed";
+/// Where the tables lie.
+pub const SCHEMA: &str = "public";
 
 /// Values for the named placeholders (`$name`) of a statement.
 pub type Parameters = Vec<(String, ScalarValue)>;
@@ -159,7 +165,7 @@ impl Engine {
     /// Anything that is found before the first row: SQL that is wrong or not allowed, a table that
     /// isn't there, no place to run, the time limit. What goes wrong later comes in the stream.
     pub async fn query(&self, sql: &str, parameters: Parameters, viewer: &Viewer) -> Result<Answer> {
-        self.ask(sql, parameters, viewer, false).await
+        self.ask(Question::new(sql, parameters, viewer)).await
     }
 
     /// The same for a report, whose answer has a further column `freshness`: seconds since the newest event
@@ -168,35 +174,76 @@ impl Engine {
     /// # Errors
     /// As [`Self::query`].
     pub async fn report(&self, sql: &str, parameters: Parameters, viewer: &Viewer) -> Result<Answer> {
-        self.ask(sql, parameters, viewer, true).await
+        self.ask(Question { is_report: true, ..Question::new(sql, parameters, viewer) }).await
     }
 
-    async fn ask(&self, sql: &str, parameters: Parameters, viewer: &Viewer, is_report: bool) -> Result<Answer> {
+    /// The same with all that a question may have.
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn ask(&self, question: Question) -> Result<Answer> {
         let started = Instant::now();
-        let answer = self.start(sql, parameters, viewer, (started, is_report)).await;
+        let (name, sql_bytes) = (question.viewer.name.clone(), question.sql.len());
+        let answer = self.start(question, started).await;
         if let Err(error) = &answer {
             metrics::counter!("killfeed_queries_errors_total", "kind" => error.kind()).increment(1);
             traces::fail(&tracing::Span::current(), error);
-            tracing::info!(principal = %viewer.name, sql_bytes = sql.len(), ms = millis(started), %error, "query refused");
+            tracing::info!(principal = %name, sql_bytes, ms = millis(started), %error, "query refused");
         }
         answer
     }
 
-    async fn start(
-        &self,
-        sql: &str,
-        parameters: Parameters,
-        viewer: &Viewer,
-        (started, is_report): (Instant, bool),
-    ) -> Result<Answer> {
+    /// What an answer would look like, and what the statement wants to be told first; nothing is run.
+    ///
+    /// # Errors
+    /// What is found before a first row.
+    pub async fn describe(&self, question: Question) -> Result<Described> {
+        guard::check_text(&question.sql, self.config())?;
+        let limit = self.config().time_limit;
+        let deadline = tokio::time::Instant::now() + limit;
+        let permit = Running::new(self.turn(deadline).await?);
+        let run = Run { engine: self.clone(), question, permit };
+        let mut task = self.runtime()?.spawn(async move { run.describe().await });
+        match tokio::time::timeout_at(deadline, &mut task).await {
+            Ok(Ok(described)) => described,
+            Ok(Err(error)) => Err(Error::Internal(error.to_string())),
+            Err(_) => {
+                task.abort();
+                Err(Error::Time(limit))
+            }
+        }
+    }
+
+    /// Hands a text of any number of statements, which keeps the limits, to `read`, on a stack that is large enough
+    /// for what a parser may make of it.
+    ///
+    /// # Errors
+    /// Names the limit that it passes.
+    pub async fn read<T: Send + 'static>(&self, sql: &str, read: impl FnOnce(&str) -> T + Send + 'static) -> Result<T> {
+        guard::check_size(sql, self.config())?;
+        let sql = sql.to_owned();
+        let task = self.runtime()?.spawn(async move { read(&sql) });
+        task.await.map_err(|error| Error::Internal(error.to_string()))
+    }
+
+    /// All tables that there are, with their columns.
+    ///
+    /// # Errors
+    /// If they can't be read.
+    pub async fn tables(&self) -> Result<BTreeMap<String, SchemaRef>> {
+        let views = self.all_views(&self.session()).await?;
+        Ok(views.tables.into_iter().map(|(name, snapshot)| (name, snapshot.whole().schema())).collect())
+    }
+
+    async fn start(&self, question: Question, started: Instant) -> Result<Answer> {
         let config = &self.0.config;
-        guard::check_text(sql, config)?;
+        guard::check_text(&question.sql, config)?;
         let deadline = tokio::time::Instant::from_std(started) + config.time_limit;
         let permit = Running::new(self.turn(deadline).await?);
         let (head_sender, head) = oneshot::channel();
         let (rows, receiver) = mpsc::channel(2);
-        let run =
-            Run { engine: self.clone(), sql: sql.to_owned(), parameters, viewer: viewer.clone(), is_report, permit };
+        let (name, sql_bytes) = (question.viewer.name.clone(), question.sql.len());
+        let run = Run { engine: self.clone(), question, permit };
         let task = self.runtime()?.spawn(async move {
             // The asker learns of a time-out by their own clock.
             tokio::time::timeout_at(deadline, run.drive(head_sender, rows)).await.unwrap_or_default();
@@ -212,8 +259,8 @@ impl Engine {
             Ok(Err(_)) => return Err(died(task).await),
         };
         metrics::counter!("killfeed_queries_total").increment(1);
-        let (name, span) = (viewer.name.clone(), tracing::Span::current());
-        let asked = Asker { name, sql_bytes: sql.len(), started, deadline, limit, span };
+        let span = tracing::Span::current();
+        let asked = Asker { name, sql_bytes, started, deadline, limit, span };
         Ok(Answer::new(schema, notes, receiver, task, asked))
     }
 
@@ -251,7 +298,7 @@ impl Engine {
             .with_information_schema(false)
             .with_create_default_catalog_and_schema(true)
             .with_target_partitions(self.0.config.threads.max(1))
-            .with_default_catalog_and_schema("killfeed", "public");
+            .with_default_catalog_and_schema(CATALOG, SCHEMA);
         let options = settings.options_mut();
         options.sql_parser.dialect = Dialect::PostgreSQL;
         options.sql_parser.collect_spans = true;

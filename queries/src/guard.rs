@@ -23,11 +23,36 @@ pub(crate) enum Asked {
     Columns(String),
 }
 
-/// Checks the text of a statement against the limits.
+/// Checks the text of one statement against the limits.
 ///
 /// # Errors
 /// Names the limit that it passes.
 pub(crate) fn check_text(sql: &str, config: &Config) -> Result<()> {
+    let measured = check_size(sql, config)?;
+    if measured.is_empty {
+        return Err(Error::Refused("the SQL is empty".into()));
+    }
+    if let Some(Location { line, column }) = measured.second {
+        return Err(Error::Refused(format!(
+            "one statement at a time: a second one begins at line {line}, column {column}"
+        )));
+    }
+    Ok(())
+}
+
+/// What there is in a text.
+#[derive(Debug)]
+pub(crate) struct Measured {
+    is_empty: bool,
+    /// Where a second statement begins.
+    second: Option<Location>,
+}
+
+/// Checks a text of any number of statements.
+///
+/// # Errors
+/// The same.
+pub(crate) fn check_size(sql: &str, config: &Config) -> Result<Measured> {
     let refuse = |what: &str, found: usize, limit: usize| {
         Err(Error::Refused(format!("the SQL has {found} {what}; the limit is {limit}")))
     };
@@ -63,21 +88,13 @@ pub(crate) fn check_text(sql: &str, config: &Config) -> Result<()> {
         count += 1;
         deepest = deepest.max(depth);
     }
-    if count == 0 {
-        return Err(Error::Refused("the SQL is empty".into()));
-    }
     if count > config.tokens_max {
         return refuse("words and signs", count, config.tokens_max);
     }
     if deepest > config.depth_max {
         return refuse("levels of nesting", deepest, config.depth_max);
     }
-    if let Some(Location { line, column }) = second {
-        return Err(Error::Refused(format!(
-            "one statement at a time: a second one begins at line {line}, column {column}"
-        )));
-    }
-    Ok(())
+    Ok(Measured { is_empty: count == 0, second })
 }
 
 /// What a parsed statement asks for, if that is allowed.

@@ -1,9 +1,10 @@
 //! One query on its way: from its text to a plan over tables of one moment, and from there to rows.
 
 use crate::answer::Notes;
-use crate::engine::{FRESHNESS, Running};
+use crate::engine::{CATALOG, FRESHNESS, Running, SCHEMA};
 use crate::guard::{self, Asked};
-use crate::{Engine, Error, Parameters, Result, Viewer, catalogue};
+use crate::question::{Described, Question};
+use crate::{Engine, Error, Result, catalogue};
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::{ScalarValue, TableReference};
@@ -31,11 +32,7 @@ pub(crate) enum Rows {
 /// One query on its way.
 pub(crate) struct Run {
     pub(crate) engine: Engine,
-    pub(crate) sql: String,
-    pub(crate) parameters: Parameters,
-    pub(crate) viewer: Viewer,
-    /// Whether the answer has the column [`FRESHNESS`].
-    pub(crate) is_report: bool,
+    pub(crate) question: Question,
     pub(crate) permit: Running,
 }
 
@@ -77,11 +74,17 @@ impl Run {
         drop(self.permit);
     }
 
+    /// What it would answer.
+    pub(crate) async fn describe(self) -> Result<Described> {
+        let (frame, _) = self.plan().await?;
+        Described::of(frame.logical_plan()).map_err(|error| self.engine.failed(&error))
+    }
+
     async fn plan(&self) -> Result<(DataFrame, Notes)> {
         let context = self.engine.session();
         let state = context.state();
         let failed = |error| self.engine.failed(&error);
-        let statement = state.sql_to_statement(&self.sql, &Dialect::PostgreSQL).map_err(failed)?;
+        let statement = state.sql_to_statement(&self.question.sql, &Dialect::PostgreSQL).map_err(failed)?;
         match guard::classify(statement)? {
             Asked::Rows(statement) => self.plan_rows(&context, *statement).await,
             Asked::Tables => {
@@ -103,10 +106,19 @@ impl Run {
         let failed = |error| self.engine.failed(&error);
         let references = context.state().resolve_table_references(&statement).map_err(failed)?;
         let (mut names, mut notes) = (BTreeSet::new(), Notes::default());
+        let surroundings = self.question.surroundings.as_deref();
+        let mut looks_around = references.is_empty();
         for reference in references {
             let name = match &reference {
                 TableReference::Bare { table } => table.clone(),
-                TableReference::Partial { schema, table } if schema.as_ref() == "public" => table.clone(),
+                TableReference::Partial { schema, table } if schema.as_ref() == SCHEMA => table.clone(),
+                TableReference::Full { catalog, schema, table } if (&**catalog, &**schema) == (CATALOG, SCHEMA) => {
+                    table.clone()
+                }
+                other if surroundings.is_some_and(|around| other.schema().is_some_and(|name| around.has(name))) => {
+                    looks_around = true;
+                    continue;
+                }
                 other => return Err(self.engine.no_table(&other.to_string()).await),
             };
             if context.table_exist(name.as_ref()).map_err(failed)? || context.table_function(&name).is_ok() {
@@ -127,22 +139,23 @@ impl Run {
         let mut narrow = Vec::new();
         for (name, snapshot) in &views.tables {
             narrow.extend(snapshot.narrow_columns().into_iter().map(|column| (name.clone(), column)));
-            let provider = self.engine.visible(snapshot, &self.viewer)?;
+            let provider = self.engine.visible(snapshot, &self.question.viewer)?;
             context.register_table(TableReference::bare(name.as_str()), provider).map_err(failed)?;
         }
-        if self.is_report {
+        if self.question.is_report {
             notes.received(views.newest_us()?);
         }
         notes.take(views);
+        if let Some(around) = surroundings.filter(|_| looks_around) {
+            around.add(context).await.map_err(failed)?;
+        }
         let is_explain = matches!(statement, Statement::Explain(_));
         let plan = context.state().statement_to_plan(statement).await.map_err(failed)?;
         let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
         options.verify_plan(&plan).map_err(failed)?;
-        let plan = if self.parameters.is_empty() {
-            plan
-        } else {
-            plan.with_param_values(self.parameters.clone()).map_err(failed)?
-        };
+        let parameters = &self.question.parameters;
+        let plan =
+            if parameters.is_empty() { plan } else { plan.with_param_values(parameters.clone()).map_err(failed)? };
         notes.warnings.extend(narrow_warnings(&plan, narrow));
         let frame = DataFrame::new(context.state(), plan);
         if is_explain {
@@ -150,7 +163,7 @@ impl Run {
         }
         // One row past the limit is enough to know that it is passed.
         let frame = frame.limit(0, Some(self.engine.config().rows_max.saturating_add(1))).map_err(failed)?;
-        let frame = match self.is_report {
+        let frame = match self.question.is_report {
             true => frame.with_column(FRESHNESS, lit(ScalarValue::Float64(notes.age_s()))).map_err(failed)?,
             false => frame,
         };

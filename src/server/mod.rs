@@ -29,6 +29,7 @@ mod loss;
 mod metrics;
 mod otlp;
 mod parts;
+mod postgres;
 mod preflight;
 mod questions;
 mod ready;
@@ -127,6 +128,8 @@ async fn serve(role: Role, options: Options, file: FromFile) -> Result<(), Failu
     let listening = TcpListener::bind(options.listen).await;
     let listener = listening.map_err(|error| preflight::cannot_listen(&options, &error))?;
     let address = listener.local_addr().map_err(Failure::usage)?;
+    let postgres = postgres::take(role, &options, &file.keys)?;
+    let postgres_at = postgres.as_ref().map(postgres::Taken::address).transpose()?;
     let metrics = telemetry::start_metrics(role.name())?;
     let readiness = Readiness::default();
     readiness.set("start", State::Starting);
@@ -141,13 +144,13 @@ async fn serve(role: Role, options: Options, file: FromFile) -> Result<(), Failu
 
     let drain_timeout = options.drain_timeout;
     let started = tokio::select! {
-        started = Parts::start(role, &options, file, readiness.clone(), Arc::new(SystemClock)) => started?,
+        started = Parts::start(role, &options, (file, postgres), readiness.clone(), Arc::new(SystemClock)) => started?,
         () = signals.next() => return Ok(()),
     };
     let (mut parts, router) = started;
     routes.open(router);
     readiness.watch("start", || State::Ready);
-    greet(role, &options, address)?;
+    greet(role, &options, address, postgres_at)?;
     tracing::info!(role = role.name(), %address, "ready");
 
     let fault = tokio::select! {
@@ -198,10 +201,13 @@ impl Signals {
 }
 
 /// Says where everything is, and what to do next.
-fn greet(role: Role, options: &Options, address: SocketAddr) -> Result<(), Failure> {
+fn greet(role: Role, options: &Options, address: SocketAddr, postgres_at: Option<SocketAddr>) -> Result<(), Failure> {
     let mut out = anstream::stdout().lock();
     writeln!(out, "killfeed {} {}", role.name(), env!("CARGO_PKG_VERSION"))?;
     writeln!(out, "  listening  http://{address}")?;
+    if let Some(line) = postgres::greeting(role, postgres_at) {
+        writeln!(out, "  postgres   {line}")?;
+    }
     writeln!(out, "  data       {}", options.data_dir.display())?;
     if let crate::options::LogKind::Kafka(brokers) = &options.log {
         writeln!(out, "  log        kafka://{brokers}")?;

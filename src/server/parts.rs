@@ -4,6 +4,7 @@ use super::admin::{self, Admin};
 use super::flush::Flusher;
 use super::lag::LagWatch;
 use super::log::{OpenLog, not_served};
+use super::postgres::Taken;
 use super::ready::{Readiness, State};
 use super::streams::Streams;
 use super::questions::Asked;
@@ -65,7 +66,7 @@ impl Parts {
     pub(crate) async fn start(
         role: Role,
         options: &Options,
-        file: FromFile,
+        (file, postgres): (FromFile, Option<Taken>),
         readiness: Readiness,
         clock: Arc<dyn Clock>,
     ) -> Result<(Self, Router), Failure> {
@@ -105,7 +106,7 @@ impl Parts {
             router = router.merge(parts.start_ingest(options, &streams, keys.clone(), &readiness)?);
         }
         if role.has(Role::Query) {
-            let asked = Asked { options, streams: &streams, keys: keys.clone(), schedules: &schedules };
+            let asked = Asked { options, streams: &streams, keys: keys.clone(), schedules: &schedules, postgres };
             router = router.merge(parts.start_questions(asked)?);
             readiness.set("queries", State::Ready);
         }

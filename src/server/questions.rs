@@ -1,6 +1,7 @@
 //! The query role: an engine that sees the tables and the log's tail, and everybody who asks it.
 
 use super::parts::{Part, Parts, bytes};
+use super::postgres::Taken;
 use super::streams::Streams;
 use super::schedule;
 use crate::exit::Failure;
@@ -24,15 +25,20 @@ pub(super) struct Asked<'a> {
     pub(super) streams: &'a Streams,
     pub(super) keys: Keys,
     pub(super) schedules: &'a schedules::Config,
+    /// Where PostgreSQL's protocol is served, if it is.
+    pub(super) postgres: Option<Taken>,
 }
 
 impl Parts {
     /// Starts the role; gives what it answers over HTTP.
     pub(super) fn start_questions(&mut self, asked: Asked<'_>) -> Result<Router, Failure> {
-        let Asked { options, streams, keys, schedules } = asked;
+        let Asked { options, streams, keys, schedules, postgres } = asked;
         let engine = self.engine(options, streams)?;
         let books = Books { log: streams.log.clone(), streams: streams.served.clone() };
         let mut router = queries::router(engine.clone(), keys.clone(), books);
+        if let Some(postgres) = postgres {
+            self.spawn(Part::new("postgres", postgres.serve(engine.clone(), keys.clone(), self.stop.clone())));
+        }
         if let Some(scheduler) = schedule::scheduler(schedules, &streams.store, engine)? {
             let (running, stop) = (scheduler.clone(), self.stop.clone());
             self.spawn(Part::new("schedules", async move {

@@ -32,7 +32,7 @@ impl Up {
         let options = Options::from_arg_matches(&matches).unwrap();
         let clock = Arc::new(clock.clone());
         let file = FromFile { keys: Keys::none(), schedules: schedules::Config::default() };
-        let started = Parts::start(Role::Up, &options, file, Readiness::default(), clock).await;
+        let started = Parts::start(Role::Up, &options, (file, None), Readiness::default(), clock).await;
         let (parts, router) = started.unwrap_or_else(|failure| panic!("{failure:?}"));
         Self { parts, router }
     }
