@@ -13,6 +13,7 @@ use crate::question::{Described, Question};
 use crate::run::Run;
 use crate::snapshots::Snapshot;
 use crate::{Answer, Config, Error, Result, functions, near, words};
+use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::TableProvider;
 use datafusion::common::ScalarValue;
 use datafusion::config::Dialect;
