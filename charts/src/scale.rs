@@ -1,0 +1,170 @@
+//! From figures to lengths: where the axis ends, where its ticks stand, how a figure is written.
+//!
+//! Figures are divided by the axis' end before they are drawn, so that the largest numbers there are don't
+//! overflow on their way.
+
+use crate::Unit;
+use chrono::{DateTime, NaiveDate};
+
+/// Past this a figure is drawn as this: sums of a few stay finite.
+const DRAWABLE_MAX: f64 = 1e300;
+/// Ticks of an axis.
+const TICKS: i64 = 5;
+const SECOND: i64 = 1_000_000;
+/// Steps between ticks of time, in µs: as people divide it.
+const STEPS: [i64; 20] = {
+    const MINUTE: i64 = 60 * SECOND;
+    const HOUR: i64 = 60 * MINUTE;
+    const DAY: i64 = 24 * HOUR;
+    [
+        SECOND,
+        5 * SECOND,
+        15 * SECOND,
+        30 * SECOND,
+        MINUTE,
+        5 * MINUTE,
+        15 * MINUTE,
+        30 * MINUTE,
+        HOUR,
+        3 * HOUR,
+        6 * HOUR,
+        12 * HOUR,
+        DAY,
+        2 * DAY,
+        7 * DAY,
+        14 * DAY,
+        30 * DAY,
+        90 * DAY,
+        365 * DAY,
+        3_650 * DAY,
+    ]
+};
+
+/// A figure that can be drawn; NaN where there is none.
+pub(crate) fn drawable(value: Option<f64>) -> f64 {
+    value.filter(|value| value.is_finite()).map_or(f64::NAN, |value| value.clamp(-DRAWABLE_MAX, DRAWABLE_MAX))
+}
+
+/// An axis of figures, in units of `end`.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Axis {
+    /// What one unit of the axis stands for; above 0.
+    pub(crate) end: f64,
+    /// The axis runs from here, 0 or below.
+    pub(crate) from: f64,
+    /// To here, 0 or above.
+    pub(crate) to: f64,
+    /// Between the two, 0 among them.
+    pub(crate) ticks: Vec<f64>,
+}
+
+impl Axis {
+    /// That holds all of these and zero.
+    pub(crate) fn of(values: impl Iterator<Item = f64>) -> Self {
+        let (low, high) = values
+            .filter(|value| value.is_finite())
+            .fold((0.0f64, 0.0f64), |(low, high), value| (low.min(value), high.max(value)));
+        let end = round_up(high.max(-low));
+        let step = if low < 0.0 && high > 0.0 { 0.5 } else { 1.0 / 5.0 };
+        let from = if low < 0.0 { (low / end / step).floor() * step } else { 0.0 };
+        let to = if high > 0.0 || low == 0.0 { (high / end / step).ceil().max(1.0) * step } else { 0.0 };
+        let ticks = (-TICKS..=TICKS)
+            .map(|tick| i32::try_from(tick).map_or(0.0, f64::from) * step)
+            .filter(|tick| (from - 1e-9..=to + 1e-9).contains(tick));
+        Self { end, from, to, ticks: ticks.collect() }
+    }
+}
+
+/// The next of 1, 2, 5 times a power of ten.
+fn round_up(value: f64) -> f64 {
+    if value <= 0.0 || !value.is_finite() {
+        return 1.0;
+    }
+    let power = 10f64.powf(value.log10().floor());
+    // Denormal numbers have no power of their own.
+    if power == 0.0 {
+        return value;
+    }
+    [1.0, 2.0, 5.0, 10.0]
+        .into_iter()
+        .map(|step| step * power)
+        .find(|end| *end >= value * (1.0 - 1e-12))
+        .unwrap_or(value)
+}
+
+/// A figure in few characters: `0.25`, `1.5k`, `3M`, `1.2e20`, `12.5 %`.
+pub(crate) fn figure(value: f64, unit: Unit) -> String {
+    let value = drawable(Some(value));
+    match unit {
+        Unit::Percent if value.abs() < 1e4 => format!("{} %", plain(value * 100.0, 1)),
+        Unit::Percent => format!("{} %", number(value * 100.0)),
+        Unit::Number => number(value),
+    }
+}
+
+fn number(value: f64) -> String {
+    let size = value.abs();
+    if size != 0.0 && !(1e-4..1e15).contains(&size) {
+        return format!("{value:.2e}");
+    }
+    for (end, letter) in [(1e12, "T"), (1e9, "G"), (1e6, "M"), (1e4, "k")] {
+        if size >= end {
+            let unit = if letter == "k" { 1e3 } else { end };
+            return format!("{}{letter}", plain(value / unit, 2));
+        }
+    }
+    plain(
+        value,
+        if size >= 100.0 {
+            1
+        } else if size >= 1.0 {
+            2
+        } else {
+            4
+        },
+    )
+}
+
+/// With so many decimals at most, no zeros at their end.
+fn plain(value: f64, decimals: usize) -> String {
+    let text = format!("{value:.decimals$}");
+    let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
+    if text == "-0" { "0".to_owned() } else { text.to_owned() }
+}
+
+/// A date or a time, in µs since the epoch.
+pub(crate) fn time(text: &str) -> Option<i64> {
+    if let Ok(time) = DateTime::parse_from_rfc3339(text) {
+        return Some(time.timestamp_micros());
+    }
+    let date = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?;
+    Some(date.and_hms_opt(0, 0, 0)?.and_utc().timestamp_micros())
+}
+
+/// Ticks between two times, and what stands at each.
+pub(crate) fn time_ticks(from: i64, to: i64) -> Vec<(i64, String)> {
+    let span = to.saturating_sub(from);
+    let step = STEPS.into_iter().find(|step| span / step <= TICKS).unwrap_or(span / TICKS);
+    let pattern = match step {
+        ..60_000_000 => "%H:%M:%S",
+        60_000_000..86_400_000_000 if span < 86_400 * SECOND => "%H:%M",
+        60_000_000..86_400_000_000 => "%m-%d %H:%M",
+        _ => "%Y-%m-%d",
+    };
+    let mut ticks = Vec::new();
+    let mut at = from.div_euclid(step) * step;
+    while at <= to {
+        if at >= from
+            && let Some(time) = DateTime::from_timestamp_micros(at)
+        {
+            ticks.push((at, time.format(pattern).to_string()));
+        }
+        at = at.saturating_add(step);
+    }
+    if ticks.is_empty()
+        && let Some(time) = DateTime::from_timestamp_micros(from)
+    {
+        ticks.push((from, time.format("%Y-%m-%d %H:%M").to_string()));
+    }
+    ticks
+}

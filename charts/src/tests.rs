@@ -1,0 +1,176 @@
+//! Whatever rows there are, the picture is well-formed, says what it shows, and runs nothing.
+
+use crate::{BARS_MAX, Chart, Kind, STYLE, Series, Unit, svg};
+
+fn chart(kind: Kind, labels: &[&str], series: &[(&str, &[f64])]) -> Chart {
+    Chart {
+        kind,
+        title: "A title".into(),
+        labels: labels.iter().map(|label| (*label).to_owned()).collect(),
+        series: series.iter().map(|(name, values)| Series { name: (*name).into(), values: values.to_vec() }).collect(),
+        ..Chart::default()
+    }
+}
+
+/// Elements open and close in order, attributes are quoted, and numbers are numbers.
+fn check(picture: &str) {
+    let mut open: Vec<&str> = Vec::new();
+    let mut rest = picture;
+    while let Some((text, tail)) = rest.split_once('<') {
+        assert!(!text.contains('>'), "a bare > in {text:?}");
+        let (tag, tail) = tail.split_once('>').unwrap();
+        let name = tag.trim_start_matches('/').split([' ', '/']).next().unwrap();
+        for number in tag.split(['"', ' ', ',']).filter_map(|word| word.parse::<f64>().ok()) {
+            assert!(number.abs() < 10_000.0, "{number} lies outside of any picture: {tag}");
+        }
+        let known = ["svg", "title", "desc", "rect", "line", "polyline", "circle", "text"];
+        assert!(known.contains(&name), "<{name}> in a picture");
+        assert!(!tag.contains(" on") && !tag.contains("href") && !tag.contains("style="), "{tag}");
+        assert!(!tag.contains("NaN") && !tag.contains("inf"), "{tag}");
+        assert_eq!(tag.matches('"').count() % 2, 0, "{tag}");
+        if tag.starts_with('/') {
+            assert_eq!(open.pop(), Some(name), "{tag}");
+        } else if !tag.ends_with('/') {
+            open.push(name);
+        }
+        rest = tail;
+    }
+    assert!(open.is_empty(), "left open: {open:?}");
+}
+
+fn elements<'a>(picture: &'a str, name: &str) -> Vec<&'a str> {
+    picture.lines().filter(|line| line.starts_with(&format!("<{name} "))).collect()
+}
+
+fn bars(picture: &str) -> Vec<i32> {
+    let wide = |line: &&str| line.split_once(" width=\"")?.1.split('"').next()?.parse().ok();
+    elements(picture, "rect").iter().filter_map(wide).collect()
+}
+
+#[test]
+fn a_bar_is_as_long_as_its_figure() {
+    let picture = svg(&chart(Kind::Bar, &["a", "b", "c"], &[("n", &[4.0, 2.0, 0.0])]));
+    check(&picture);
+    let long = bars(&picture);
+    assert!((long[0] - 2 * long[1]).abs() <= 2 && long[2] <= 1, "{long:?}");
+    for text in [
+        ">\na\n<",
+        ">\n4\n<",
+        "<title>A title</title>",
+        "<desc>Bar chart of 3 rows. n: highest 4 (a), lowest 0 (c).</desc>",
+    ] {
+        assert!(picture.contains(text), "{text} is missing in {picture}");
+    }
+}
+
+#[test]
+fn shares_fill_their_row_and_stacks_add_up() {
+    let series: &[(&str, &[f64])] = &[("x", &[1.0, 1.0]), ("y", &[3.0, 0.0])];
+    let share = svg(&chart(Kind::Share, &["a", "b"], series));
+    check(&share);
+    // Two of the legend, then the parts row by row.
+    let long = &bars(&share)[2..];
+    assert!((long[0] + long[1] - long[2]).abs() <= 2 && (long[1] - 3 * long[0]).abs() <= 4, "{long:?}");
+    assert!(share.contains("100 %"));
+    let stacked = svg(&chart(Kind::Stacked, &["a", "b"], series));
+    check(&stacked);
+    let long = &bars(&stacked)[2..];
+    assert!((long[0] - long[2]).abs() <= 1 && (long[1] - 3 * long[0]).abs() <= 4, "{long:?}");
+}
+
+#[test]
+fn a_line_over_time_keeps_distances_and_gaps() {
+    let days = ["2026-01-01", "2026-01-02", "2026-01-05", "2026-01-06", "2026-01-07"];
+    let picture = svg(&chart(Kind::Line, &days, &[("n", &[1.0, 2.0, 3.0, f64::NAN, 4.0])]));
+    check(&picture);
+    let lines = elements(&picture, "polyline");
+    let points = lines.iter().find(|line| line.contains("stroke-width=\"2\"")).unwrap();
+    let points = points.split_once("points=\"").unwrap().1;
+    let x: Vec<i32> = points.split(' ').filter_map(|point| point.split_once(',')?.0.parse().ok()).collect();
+    assert_eq!(x.len(), 3);
+    assert!((x[2] - x[1] - 3 * (x[1] - x[0])).abs() <= 4, "{x:?}");
+    assert_eq!(elements(&picture, "circle").len(), 1, "the point alone");
+    assert!(picture.contains("2026-01-03"), "{picture}");
+}
+
+#[test]
+fn every_odd_input_gives_a_picture() {
+    let numbers: &[&[f64]] = &[
+        &[],
+        &[0.0],
+        &[f64::NAN, f64::INFINITY],
+        &[f64::MAX, f64::MIN],
+        &[f64::MAX, f64::MAX],
+        &[f64::MIN_POSITIVE, 5e-324],
+        &[-1.0, -2.0],
+        &[-1.0, 3.0],
+        &[1e-9, 1e9],
+        &[f64::NEG_INFINITY, 1.0],
+    ];
+    let names: &[&[&str]] =
+        &[&[], &["only"], &["a", "b"], &["2026-01-01T00:00:00Z", "2026-01-01"], &["+262142-01-01", "0000-01-01"]];
+    for kind in Kind::ALL {
+        for unit in [Unit::Number, Unit::Percent] {
+            for values in numbers {
+                for labels in names {
+                    for series in [&[("n", *values)][..], &[("n", *values), ("m", &[1.0, 2.0, 3.0])]] {
+                        check(&svg(&Chart { unit, ..chart(kind, labels, series) }));
+                    }
+                }
+            }
+        }
+        let empty = svg(&Chart { kind, ..Chart::default() });
+        check(&empty);
+        assert!(empty.contains("No figures to draw"));
+    }
+}
+
+#[test]
+fn hostile_names_stay_text() {
+    let evil = "</text><script>alert(1)</script>\" onload=\"x\u{0}\u{202e}&";
+    for kind in Kind::ALL {
+        let mut hostile = chart(kind, &[evil, evil], &[(evil, &[1.0, 2.0]), (evil, &[1.0, 2.0])]);
+        hostile.title = evil.into();
+        for description in ["", evil] {
+            hostile.description = description.into();
+            let picture = svg(&hostile);
+            check(&picture);
+            assert!(!picture.contains("<script") && !picture.contains(['\u{0}', '\u{202e}']));
+        }
+    }
+}
+
+#[test]
+fn long_and_many_are_cut_and_said() {
+    let long = "ß".repeat(10_000);
+    let picture = svg(&chart(Kind::Bar, &[&long], &[(&long, &[1.0])]));
+    check(&picture);
+    assert!(picture.len() < 30_000 && picture.contains("ßß…"));
+    let labels: Vec<String> = (0..5_000).map(|row| format!("row {row}")).collect();
+    let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
+    let values: Vec<f64> = (0..5_000).map(f64::from).collect();
+    let picture = svg(&chart(Kind::Bar, &labels, &[("n", &values)]));
+    check(&picture);
+    assert_eq!(bars(&picture).len(), BARS_MAX);
+    assert!(picture.contains("of 5000 rows, the first 40 drawn"));
+    let picture = svg(&chart(Kind::Line, &labels, &[("n", &values)]));
+    assert!(picture.contains("of 5000 points, one in 5 drawn") && picture.len() < 100_000);
+    let nine: Vec<(&str, &[f64])> = labels[..9].iter().map(|name| (*name, &values[..])).collect();
+    assert!(svg(&chart(Kind::Line, &labels, &nine)).contains("6 of 9 series drawn"));
+}
+
+#[test]
+fn each_color_of_a_picture_is_exchanged_by_the_style_sheet() {
+    for kind in Kind::ALL {
+        let names = ["a", "b", "c", "d", "e", "f"];
+        let series: Vec<(&str, &[f64])> = names.iter().map(|name| (*name, &[1.0, 2.0][..])).collect();
+        let picture = svg(&chart(kind, &["x", "y"], &series));
+        for attribute in ["fill", "stroke"] {
+            for part in picture.split(&format!(" {attribute}=\"#")).skip(1) {
+                let rule = format!("[{attribute}=\"#{}\"]", &part[..6]);
+                assert!(STYLE.contains(&rule), "no rule for {rule}");
+            }
+        }
+    }
+    assert!(STYLE.contains("prefers-color-scheme:dark") && !STYLE.contains("url(") && !STYLE.contains('<'));
+}
