@@ -5,13 +5,19 @@
 //! -- title: First blood rate by champion
 //! -- question: Which champion draws first blood most often?
 //! -- param city text '' City in English; empty for all
+//! -- chart: bar x=champion y=rate unit=percent
 //! SELECT ... WHERE ($city = '' OR geo_city = $city)
 //! ```
 //!
-//! Parameters are bound as placeholders, never written into the text.
+//! Parameters are bound as placeholders, never written into the text. [`Drawing`] says what `chart:` takes.
+
+mod drawing;
+mod param;
+
+pub use drawing::Drawing;
+pub use param::{Kind, Param};
 
 use crate::{Error, Parameters, Result, near};
-use datafusion::common::ScalarValue;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -30,77 +36,12 @@ pub struct Report {
     pub question: String,
     /// What it may be asked with.
     pub params: Vec<Param>,
+    /// How its answer is drawn, if it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chart: Option<Drawing>,
     /// One SELECT.
     #[serde(skip)]
     pub sql: String,
-}
-
-/// A parameter of a report.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Param {
-    /// Its name, `$name` in the SQL.
-    pub name: String,
-    /// What it takes.
-    #[serde(rename = "type")]
-    pub kind: Kind,
-    /// What it is when it isn't given.
-    pub default: String,
-    /// What it means.
-    pub label: String,
-}
-
-/// What a parameter takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Kind {
-    /// Any text.
-    Text,
-    /// A whole number of 64 bits.
-    Int,
-    /// A number.
-    Float,
-    /// `true` or `false`.
-    Bool,
-    /// `YYYY-MM-DD`.
-    Date,
-}
-
-impl Kind {
-    fn parse(word: &str) -> Option<Self> {
-        Some(match word {
-            "text" => Self::Text,
-            "int" => Self::Int,
-            "float" => Self::Float,
-            "bool" => Self::Bool,
-            "date" => Self::Date,
-            _ => return None,
-        })
-    }
-
-    const fn expected(self) -> &'static str {
-        match self {
-            Self::Text => "text",
-            Self::Int => "a whole number",
-            Self::Float => "a number",
-            Self::Bool => "true or false",
-            Self::Date => "a date as YYYY-MM-DD",
-        }
-    }
-
-    /// The value of this text.
-    fn value(self, text: &str) -> Option<ScalarValue> {
-        Some(match self {
-            Self::Text => ScalarValue::Utf8(Some(text.to_owned())),
-            Self::Int => ScalarValue::Int64(Some(text.parse().ok()?)),
-            Self::Float => ScalarValue::Float64(Some(text.parse::<f64>().ok().filter(|value| value.is_finite())?)),
-            Self::Bool => ScalarValue::Boolean(Some(text.parse().ok()?)),
-            Self::Date => {
-                let date = chrono::NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?;
-                let epoch = chrono::NaiveDate::from_ymd_opt(1970, 1, 1)?;
-                ScalarValue::Date32(Some(i32::try_from(date.signed_duration_since(epoch).num_days()).ok()?))
-            }
-        })
-    }
 }
 
 /// All reports, by name.
@@ -137,6 +78,7 @@ impl Report {
             title: String::new(),
             question: String::new(),
             params: Vec::new(),
+            chart: None,
             sql: String::new(),
         };
         for line in text.lines() {
@@ -147,6 +89,8 @@ impl Report {
                 report.question = question.trim().to_owned();
             } else if let Some(param) = comment.strip_prefix("param ") {
                 report.params.push(Param::parse(param.trim())?);
+            } else if let Some(chart) = comment.strip_prefix("chart:") {
+                report.chart = Some(Drawing::parse(chart)?);
             }
         }
         report.sql = text.trim().trim_end_matches(';').to_owned();
@@ -154,6 +98,11 @@ impl Report {
             return Err("the header needs a title and a question".into());
         }
         Ok(report)
+    }
+
+    /// What a parameter is, given or not, as text.
+    pub fn text<'a>(&self, param: &'a Param, given: &'a [(String, String)]) -> &'a str {
+        given.iter().find(|(name, _)| *name == param.name).map_or(param.default.as_str(), |(_, text)| text)
     }
 
     /// The values of its placeholders: what was given, else the defaults.
@@ -174,41 +123,19 @@ impl Report {
             }
         }
         let bound = self.params.iter().map(|param| {
-            let text =
-                given.iter().find(|(name, _)| *name == param.name).map_or(param.default.as_str(), |(_, text)| text);
-            let value = param.kind.value(text).ok_or_else(|| {
-                Error::Refused(format!("parameter {:?} must be {}, not {text:?}", param.name, param.kind.expected()))
-            })?;
-            Ok((param.name.clone(), value))
+            let value = param.value(self.text(param, given));
+            value.map(|value| (param.name.clone(), value)).map_err(Error::Refused)
         });
         bound.collect()
-    }
-}
-
-impl Param {
-    /// `name type default label`, the default quoted with `'` if it is empty or has spaces.
-    fn parse(line: &str) -> Result<Self, String> {
-        let wrong = || format!("a parameter is `name type default label`, not {line:?}");
-        let (name, rest) = line.split_once(' ').ok_or_else(wrong)?;
-        let (kind, rest) = rest.trim_start().split_once(' ').ok_or_else(wrong)?;
-        let kind = Kind::parse(kind).ok_or_else(|| format!("parameter {name} has the unknown type {kind:?}"))?;
-        let rest = rest.trim_start();
-        let (default, label) = match rest.strip_prefix('\'') {
-            Some(quoted) => quoted.split_once('\'').ok_or_else(wrong)?,
-            None => rest.split_once(' ').unwrap_or((rest, "")),
-        };
-        if kind.value(default).is_none() {
-            return Err(format!("the default of parameter {name} must be {}, not {default:?}", kind.expected()));
-        }
-        Ok(Self { name: name.to_owned(), kind, default: default.to_owned(), label: label.trim().to_owned() })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use datafusion::common::ScalarValue;
 
-    const TEXT: &str = "-- title: T\n-- question: Q?\n-- param city text '' City; empty for all\n-- param n int 1 At least\n-- param since date 2026-01-01 From\nSELECT $city, $n, $since;\n";
+    const TEXT: &str = "-- title: T\n-- question: Q?\n-- param city text '' City; empty for all\n-- param n int 1 At least\n-- param since date 2026-01-01 From\n-- param at time 2026-01-01T00:00:00Z At\n-- param by one-of(x,y) x By\n-- chart: bar x=a y=b\nSELECT $city, $n, $since, $at, $by;\n";
 
     #[test]
     fn each_report_has_a_sound_header() {
@@ -228,6 +155,8 @@ mod tests {
             ("city", Kind::Text, "", "City; empty for all"),
             ("n", Kind::Int, "1", "At least"),
             ("since", Kind::Date, "2026-01-01", "From"),
+            ("at", Kind::Time, "2026-01-01T00:00:00Z", "At"),
+            ("by", Kind::OneOf, "x", "By"),
         ];
         assert_eq!(params, expected);
         for (text, error) in [
@@ -235,6 +164,10 @@ mod tests {
             ("-- title: T\n-- question: Q\n-- param n number 1 x\nSELECT 1", "unknown type"),
             ("-- title: T\n-- question: Q\n-- param n int x y\nSELECT 1", "whole number"),
             ("-- title: T\n-- question: Q\n-- param n\nSELECT 1", "name type default label"),
+            ("-- title: T\n-- question: Q\n-- param n one-of(a,b) c x\nSELECT 1", "one of a, b, not \"c\""),
+            ("-- title: T\n-- question: Q\n-- param n one-of() '' x\nSELECT 1", "unknown type"),
+            ("-- title: T\n-- question: Q\n-- param format text '' x\nSELECT 1", "reserved"),
+            ("-- title: T\n-- question: Q\n-- chart: pie x=a y=b\nSELECT 1", "bar, line, stacked, share"),
         ] {
             assert!(Report::parse("r", text).unwrap_err().contains(error), "{text}");
         }
@@ -250,6 +183,8 @@ mod tests {
             (vec![("town", "x")], "has no parameter \"town\""),
             (vec![("n", "1.5")], "must be a whole number, not \"1.5\""),
             (vec![("since", "yesterday")], "must be a date as YYYY-MM-DD"),
+            (vec![("at", "2026-01-01")], "must be a time as 2026-01-31T18:00:00Z"),
+            (vec![("by", "z")], "parameter \"by\" must be one of x, y, not \"z\""),
             (vec![("n", "1"), ("n", "2")], "given twice"),
         ] {
             let given: Vec<(String, String)> = given.into_iter().map(|(k, v)| (k.into(), v.into())).collect();
