@@ -139,6 +139,12 @@ pub(crate) enum Format {
     Json,
     /// One row object a line.
     Ndjson,
+    /// A Parquet file; not for a terminal.
+    Parquet,
+    /// A table in GitHub's Markdown.
+    Markdown,
+    /// One HTML file, a report's with its chart.
+    Html,
 }
 
 #[derive(Debug, Subcommand)]
@@ -443,6 +449,9 @@ pub(crate) struct Generate {
     /// The same seed makes the same events.
     #[arg(long, value_name = "S", default_value_t = 1)]
     pub(crate) seed: u64,
+    /// Spread the games over so many days, from 2026-01-05 on; else they start 90 s apart.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=90))]
+    pub(crate) days: Option<u32>,
     /// Write the events to this file, one JSON object a line; `-` is standard output.
     #[arg(long, value_name = "FILE", conflicts_with = "url")]
     pub(crate) out: Option<PathBuf>,

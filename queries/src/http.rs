@@ -7,6 +7,7 @@
 use crate::audit::Books;
 use crate::engine::{FRESHNESS, Viewer};
 use crate::format::{Encoder, Format};
+use crate::page::{self, Page};
 use crate::{Answer, Engine, Error, Parameters, catalogue, reports};
 use ::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::Router;
@@ -59,11 +60,39 @@ struct Question {
     sql: String,
 }
 
-async fn sql(State(shared): State<Shared>, headers: HeaderMap, body: Result<Bytes, BytesRejection>) -> Answered {
+async fn sql(
+    State(shared): State<Shared>,
+    given: Result<Query<Vec<(String, String)>>, QueryRejection>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Answered {
     let viewer = viewer(&shared, &headers)?;
+    let format = format(&headers, &mut body::query(given)?)?;
     let body = body::bytes(body)?;
     let sql = question(&headers, &body)?;
-    answer(&shared.engine, &headers, (&sql, Vec::new(), false), &viewer).await
+    let question = asked(&sql, Vec::new(), &viewer, false);
+    answer(&shared.engine, &headers, (format, Page::default()), question).await
+}
+
+fn asked(sql: &str, parameters: Parameters, viewer: &Viewer, is_report: bool) -> crate::Question {
+    crate::Question { is_report, ..crate::Question::new(sql, parameters, viewer) }
+}
+
+/// The format that `?format=` names, which is taken out of what is given, else the one that `Accept` asks for.
+fn format(headers: &HeaderMap, given: &mut Vec<(String, String)>) -> Result<Format, Problem> {
+    if let Some(place) = given.iter().position(|(name, _)| name == "format") {
+        let (_, name) = given.remove(place);
+        return Format::named(&name).ok_or_else(|| {
+            let known = Format::ALL.map(Format::name).join(", ");
+            Problem::bad_request(format!("format must be one of {known}, not {name:?}"))
+        });
+    }
+    let accept = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let accept = accept.collect::<Vec<_>>().join(",");
+    Format::accepted(Some(&accept)).ok_or_else(|| {
+        let known = Format::ALL.map(Format::media_type).join(", ");
+        Problem::new(StatusCode::NOT_ACCEPTABLE, format!("{accept:?} accepts none of {known}"))
+    })
 }
 
 fn viewer(shared: &Shared, headers: &HeaderMap) -> Result<Viewer, Problem> {
@@ -98,7 +127,7 @@ async fn get_report(
     headers: HeaderMap,
 ) -> Answered {
     let viewer = viewer(&shared, &headers)?;
-    run_report(&shared, &body::path(name)?, &body::query(given)?, &viewer, &headers).await
+    run_report(&shared, &body::path(name)?, body::query(given)?, &viewer, &headers).await
 }
 
 /// Parameters as a JSON object, or in the query, or both.
@@ -119,19 +148,23 @@ async fn post_report(
             other => (name, other.to_string()),
         }));
     }
-    run_report(&shared, &name, &given, &viewer, &headers).await
+    run_report(&shared, &name, given, &viewer, &headers).await
 }
 
 async fn run_report(
     shared: &Shared,
     name: &str,
-    given: &[(String, String)],
+    mut given: Vec<(String, String)>,
     viewer: &Viewer,
     headers: &HeaderMap,
 ) -> Answered {
     let report = reports::find(name).map_err(|error| error.to_problem())?;
-    let parameters = report.bind(given).map_err(|error| error.to_problem())?;
-    answer(&shared.engine, headers, (&report.sql, parameters, report.name != FRESHNESS), viewer).await
+    let format = format(headers, &mut given)?;
+    let parameters = report.bind(&given).map_err(|error| error.to_problem())?;
+    let made = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+    let page = Page::of(report, &given, made);
+    let question = asked(&report.sql, parameters, viewer, report.name != FRESHNESS);
+    answer(&shared.engine, headers, (format, page), question).await
 }
 
 async fn list_tables(State(shared): State<Shared>, headers: HeaderMap) -> Answered {
@@ -158,24 +191,14 @@ async fn audit(State(shared): State<Shared>, headers: HeaderMap) -> Answered {
 async fn answer(
     engine: &Engine,
     headers: &HeaderMap,
-    (sql, parameters, is_report): (&str, Parameters, bool),
-    viewer: &Viewer,
+    (format, page): (Format, Page),
+    question: crate::Question,
 ) -> Answered {
-    let accept = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    let accept = accept.collect::<Vec<_>>().join(",");
-    let format = Format::accepted(Some(&accept)).ok_or_else(|| {
-        let known = Format::ALL.map(Format::media_type).join(", ");
-        Problem::new(StatusCode::NOT_ACCEPTABLE, format!("{accept:?} accepts none of {known}"))
-    })?;
     let problem = |error: Error| error.to_problem();
     let span = traces::span!("query", "server", db.system.name = "killfeed");
     traces::follow(&span, traces::of_request(headers));
-    let mut answer = match is_report {
-        true => engine.report(sql, parameters, viewer).instrument(span).await,
-        false => engine.query(sql, parameters, viewer).instrument(span).await,
-    }
-    .map_err(problem)?;
-    let mut encoder = Encoder::new(format, answer.schema()).map_err(problem)?;
+    let mut answer = engine.ask(question).instrument(span).await.map_err(problem)?;
+    let mut encoder = Encoder::of_page(format, answer.schema(), page).map_err(problem)?;
     let mut held = Vec::new();
     let mut rest = None;
     loop {
@@ -198,12 +221,12 @@ async fn answer(
         Some(encoder) => streamed(held, encoder, answer),
     };
     let mut response = Response::new(body);
-    let media_type = match format {
-        Format::Csv => "text/csv; charset=utf-8; header=present",
-        Format::Table => "text/plain; charset=utf-8",
-        other => other.media_type(),
-    };
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
+    if format == Format::Html {
+        // What players wrote stands in it: nothing runs, nobody guesses that it is something else.
+        response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(page::policy()));
+        response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    }
     for warning in warnings {
         if let Ok(value) = HeaderValue::from_str(&warning) {
             response.headers_mut().append(WARNING, value);

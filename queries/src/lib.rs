@@ -7,6 +7,7 @@
 //! | [`Fresh`] | how answers have events that are in no table yet |
 //! | [`router`] | the same over HTTP |
 //! | [`reports`] | the `.sql` files with a header, and how their parameters are bound |
+//! | [`format`] | an answer as bytes: eight formats |
 //! | [`catalogue`] | which tables and columns there are |
 //! | [`mod@audit`] | whether the books balance |
 //!
@@ -26,8 +27,10 @@ pub mod fresh;
 mod functions;
 mod guard;
 mod http;
+mod markdown;
 mod mask;
 mod near;
+pub mod page;
 mod personal;
 mod present;
 mod question;

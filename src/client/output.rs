@@ -9,7 +9,7 @@ use arrow::ipc::reader::StreamReader;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use futures::TryStreamExt as _;
 use reqwest::{RequestBuilder, Response};
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 
 /// Header of an answer with what its reader should know: one warning each.
 const WARNING: &str = "killfeed-warning";
@@ -22,7 +22,13 @@ pub(crate) async fn print_rows(client: &Client, request: RequestBuilder, format:
         Format::Csv => "text/csv",
         Format::Json => "application/json",
         Format::Ndjson => "application/x-ndjson",
+        Format::Parquet => "application/vnd.apache.parquet",
+        Format::Markdown => "text/markdown",
+        Format::Html => "text/html",
     };
+    if format == Format::Parquet && std::io::stdout().is_terminal() {
+        return Err(Failure::usage("Parquet is no text: send it to a file, as in `--format parquet >FILE`"));
+    }
     let response = client.send(request.header("accept", accept)).await?;
     warn(&response)?;
     match format {
@@ -30,7 +36,7 @@ pub(crate) async fn print_rows(client: &Client, request: RequestBuilder, format:
             let body = response.bytes().await.map_err(|error| client.unreachable(&error))?;
             print_table(&body)
         }
-        _ => copy(client, response).await,
+        _ => copy(client, response, format != Format::Parquet).await,
     }
 }
 
@@ -42,8 +48,8 @@ fn warn(response: &Response) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Passes the answer through as it comes; ends it with a newline.
-async fn copy(client: &Client, response: Response) -> Result<(), Failure> {
+/// Passes the answer through as it comes; ends text with a newline.
+async fn copy(client: &Client, response: Response, is_text: bool) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     let mut last = b'\n';
     let mut chunks = response.bytes_stream();
@@ -51,7 +57,7 @@ async fn copy(client: &Client, response: Response) -> Result<(), Failure> {
         out.write_all(&chunk)?;
         last = chunk.last().copied().unwrap_or(last);
     }
-    if last != b'\n' {
+    if is_text && last != b'\n' {
         out.write_all(b"\n")?;
     }
     out.flush()?;

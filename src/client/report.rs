@@ -45,7 +45,12 @@ fn list(answer: &Value) -> Result<(), Failure> {
                 Value::String(text) => format!("'{text}'"),
                 other => other.to_string(),
             };
-            let kind = param["type"].as_str().unwrap_or_default();
+            let choices = param["choices"].as_array().into_iter().flatten().filter_map(Value::as_str);
+            let choices = choices.collect::<Vec<_>>().join(", ");
+            let kind = match param["type"].as_str().unwrap_or_default() {
+                "one-of" => format!("one of {choices}"),
+                kind => kind.to_owned(),
+            };
             let line = format!("--param {}={default} ({kind})", text(param, "name"));
             writeln!(out, "  {}  {}", style::paint(style::FAINT, &line), text(param, "label"))?;
         }

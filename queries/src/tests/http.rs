@@ -82,6 +82,36 @@ async fn an_answer_comes_in_the_format_that_is_accepted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_report_comes_in_the_format_that_its_address_names() {
+    let (_fixture, router) = service(config()).await;
+    for (format, content_type, starts, holds) in [
+        ("csv", "text/csv; charset=utf-8; header=present", "table,newest,age_s\n", "chat_message,2026-11-20T10"),
+        (
+            "markdown",
+            "text/markdown; charset=utf-8; variant=GFM",
+            "# Freshness of tables\n\n",
+            "| chat\\_message | 2026-11-20T",
+        ),
+        ("html", "text/html; charset=utf-8", "<!doctype html>\n", "<th scope=\"row\">chat_message</th>"),
+        ("parquet", "application/vnd.apache.parquet", "PAR1", "chat_message"),
+    ] {
+        let uri = format!("/v1/reports/freshness?format={format}");
+        // What a browser says it accepts matters no more.
+        for request in [get(&uri, "analyst"), post(&uri, "analyst").header("accept", "application/json")] {
+            let (status, headers, answer) = call(&router, request, "").await;
+            assert_eq!((status, headers["content-type"].to_str().unwrap()), (StatusCode::OK, content_type), "{answer}");
+            assert!(answer.starts_with(starts) && answer.contains(holds), "{answer}");
+            let policy = headers.get("content-security-policy").map(|policy| policy.to_str().unwrap());
+            assert_eq!(policy.is_some_and(|policy| policy.starts_with("default-src 'none'")), format == "html");
+        }
+    }
+    let sql = post("/v1/sql?format=csv", "analyst");
+    assert_eq!(call(&router, sql, "SELECT 1 AS n").await.2, "n\n1\n");
+    let browser = get("/v1/reports/freshness", "analyst").header("accept", "text/html,*/*;q=0.8");
+    assert!(call(&router, browser, "").await.2.contains("<svg role=\"img\""));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn faults_have_the_status_that_they_mean() {
     let (_fixture, router) = service(config()).await;
     let sql = |body: &str| (post("/v1/sql", "analyst").header("content-type", "application/json"), body.to_owned());
@@ -96,6 +126,9 @@ async fn faults_have_the_status_that_they_mean() {
         (sql("{\"sql\": \"SELECT * FROM chat_messages\"}"), 404, "near: \\\"chat_message\\\""),
         ((post("/v1/sql", "analyst").header("content-type", "image/png"), "x".into()), 415, "image/png"),
         ((post("/v1/sql", "analyst").header("accept", "image/png"), "SELECT 1".into()), 406, "image/png"),
+        ((post("/v1/sql?format=pdf", "analyst"), "SELECT 1".into()), 400, "json, ndjson, csv, arrow, table, parquet"),
+        ((get("/v1/reports/freshness?format=pdf", "analyst"), String::new()), 400, "must be one of json"),
+        ((post("/v1/sql?format=parquet", "analyst"), "SELECT interval '1 day' AS i".into()), 400, "Parquet"),
         ((post("/v1/sql", "game"), "SELECT 1".into()), 403, "scope"),
         ((post("/v1/sql", "nobody"), "SELECT 1".into()), 401, "key"),
         ((Request::post("/v1/sql"), "SELECT 1".into()), 401, "key"),
