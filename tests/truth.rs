@@ -42,6 +42,8 @@ async fn reports_tables_and_audit_equal_the_truth() {
         &games,
         "--seed",
         "3",
+        "--days",
+        "40",
         "--duplicates",
         "0.05",
         "--conflicts",

@@ -27,8 +27,10 @@
 //!
 //! The same options give the same bytes: all randomness comes from the seed, all times from
 //! [`Options::start_us`], and no floating-point function is used whose last digit a platform may
-//! choose. Memory is bounded by the pool of players and by the lines held back, not by the games.
+//! choose. Memory is bounded by the pool of players and by the lines held back, but for some 200 bytes a
+//! game that the truth needs.
 
+mod activity;
 mod chat;
 mod disorder;
 mod event;
@@ -38,6 +40,7 @@ mod options;
 mod plan;
 mod players;
 mod render;
+mod support;
 mod truth;
 mod world;
 

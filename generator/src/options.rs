@@ -34,12 +34,24 @@ pub struct Options {
     pub late: f64,
     /// When the first game starts, µs since the epoch.
     pub start_us: Micros,
+    /// Over which time the games' starts are spread, in µs; `None`: they start 90 s apart, closer together if
+    /// they would take more than 30 days.
+    pub span_us: Option<Micros>,
 }
 
 impl Default for Options {
     /// 100 games of seed 1 from [`START_US`], in order and whole.
     fn default() -> Self {
-        Self { games: 100, seed: 1, duplicates: 0.0, conflicts: 0.0, malformed: 0.0, late: 0.0, start_us: START_US }
+        Self {
+            games: 100,
+            seed: 1,
+            duplicates: 0.0,
+            conflicts: 0.0,
+            malformed: 0.0,
+            late: 0.0,
+            start_us: START_US,
+            span_us: None,
+        }
     }
 }
 

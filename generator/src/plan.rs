@@ -61,21 +61,61 @@ pub(crate) struct Sample {
 #[derive(Debug)]
 pub(crate) enum Happening {
     Start,
-    SkillUp { slot: usize, skill: u32 },
-    Item { slot: usize, item: u32 },
-    LevelUp { slot: usize, level: u32 },
+    SkillUp {
+        slot: usize,
+        skill: u32,
+    },
+    Item {
+        slot: usize,
+        item: u32,
+    },
+    LevelUp {
+        slot: usize,
+        level: u32,
+    },
     Kill(Kill),
-    FirstBlood { slot: usize, position: (u32, u32) },
-    MultiKill { slot: usize, position: (u32, u32), length: u32 },
-    Building { slot: usize, tower: &'static str, lane: &'static str },
-    Chat { slot: usize, channel: &'static str, text: String },
+    FirstBlood {
+        slot: usize,
+        position: (u32, u32),
+    },
+    MultiKill {
+        slot: usize,
+        position: (u32, u32),
+        length: u32,
+    },
+    Building {
+        slot: usize,
+        tower: &'static str,
+        lane: &'static str,
+    },
+    Chat {
+        slot: usize,
+        channel: &'static str,
+        text: String,
+    },
     Quality(Sample),
-    Crash { slot: usize, signature: &'static str, gpu: usize, note: Option<&'static str> },
-    PlayerResult { slot: usize },
+    /// `contact`: whether name and mail were left, and then whether they may be used.
+    Crash {
+        slot: usize,
+        signature: &'static str,
+        gpu: usize,
+        note: Option<&'static str>,
+        contact: Option<bool>,
+    },
+    PlayerResult {
+        slot: usize,
+    },
     GameResult,
     GameEnd,
-    Binding { slot: usize, spell: usize, key: &'static str },
-    Purchase { slot: usize, ware: usize },
+    Binding {
+        slot: usize,
+        spell: usize,
+        key: &'static str,
+    },
+    Purchase {
+        slot: usize,
+        ware: usize,
+    },
 }
 
 /// One game, from the lobby to the break after it.
@@ -133,7 +173,8 @@ impl Planner {
         let region = random.random_range(0..REGIONS.len());
         let (players, free_us) = self.draw_players(region, random);
         let games = Micros::try_from(self.options.games).unwrap_or(Micros::MAX);
-        let spacing = SPACING_US.min(SPAN_US / games);
+        // Whole milliseconds, since events are written with these.
+        let spacing = self.options.span_us.map_or(SPACING_US.min(SPAN_US / games), |span| span / games / 1_000 * 1_000);
         let planned = self.options.start_us + spacing * Micros::try_from(index).unwrap_or(0);
         let number = 1_000_000_000_000 + self.options.seed_tag() * 1_000_000 + index;
         let picks = players.iter().map(|&player| self.pick(player, random)).collect();
@@ -357,12 +398,18 @@ fn crash(game: &mut Game, is_first: bool, random: &mut ChaCha8Rng) {
         }
         ticket -= weight;
     }
-    let happening = Happening::Crash {
-        slot: random.random_range(0..PLAYERS),
-        signature,
-        gpu: random.random_range(0..GPUS.len()),
-        note: if random.random() { NOTES.choose(random).copied() } else { None },
-    };
+    let slot = random.random_range(0..PLAYERS);
+    let gpu = random.random_range(0..GPUS.len());
+    let note = if random.random() { NOTES.choose(random).copied() } else { None };
+    let note = note.or(is_first.then_some(NOTES[0]));
+    // Of those who write, a quarter wants to be written to, a quarter leaves a name but doesn't agree to its use.
+    let contact = note.and_then(|_| match game.picks[slot].player % 4 {
+        _ if is_first => Some(true),
+        0 => Some(true),
+        1 => Some(false),
+        _ => None,
+    });
+    let happening = Happening::Crash { slot, signature, gpu, note, contact };
     game.happenings.push((random.random_range(10_000..game.duration_ms), happening));
 }
 

@@ -41,6 +41,14 @@ pub(crate) struct Player {
     pub(crate) bound: bool,
 }
 
+impl Player {
+    /// An invented name and an address under a domain that is nobody's (RFC 2606).
+    pub(crate) fn contact(&self) -> (String, String) {
+        let number = self.id.rsplit('-').next().unwrap_or_default();
+        (format!("Sam Sample {number}"), format!("{}@example.com", self.id))
+    }
+}
+
 /// All players, and who lives in which region.
 #[derive(Debug)]
 pub(crate) struct Pool {

@@ -111,12 +111,18 @@ impl Writer<'_> {
                 "loss_pct": f64::from(sample.loss) / 100.0,
                 "game_time_s": f64::from(at_ms / 1_000),
             }),
-            Happening::Crash { signature, gpu, note, .. } => {
+            Happening::Crash { slot, signature, gpu, note, contact } => {
                 let (gpu, driver) = GPUS[*gpu];
                 let mut data =
                     json!({"signature": signature, "app_version": self.game.version, "gpu": gpu, "driver": driver});
                 if let Some(note) = note {
                     data["note"] = Value::from(*note);
+                }
+                if let Some(consent) = contact {
+                    let (name, mail) = self.pool.players[self.pick(*slot).player].contact();
+                    data["name"] = Value::from(name);
+                    data["mail"] = Value::from(mail);
+                    data["consent"] = Value::from(*consent);
                 }
                 data
             }

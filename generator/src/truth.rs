@@ -4,9 +4,11 @@
 //! are whole numbers divided once and rounded once, so that they can be compared to the last digit.
 //! The definitions stand in docs/reports.md.
 
+use crate::activity::Activity;
 use crate::plan::{Game, Happening, PLAYERS, Sample, spell_name};
 use crate::players::Pool;
 use crate::render::event_type;
+use crate::support::Support;
 use crate::world::{CHAMPIONS, REGIONS};
 use events::clock::Micros;
 use serde::Serialize;
@@ -60,6 +62,8 @@ pub(crate) struct Tally {
     /// The latest key by spell and player, with its time.
     bindings: BTreeMap<(&'static str, usize), (Micros, &'static str)>,
     crashes: BTreeMap<(&'static str, &'static str), (u64, BTreeSet<usize>)>,
+    activity: Activity,
+    support: Support,
 }
 
 /// Points for a sample that is great, good, OK or poor.
@@ -84,6 +88,8 @@ impl Tally {
         for name in played {
             self.champions.entry(name).or_default().0 += 1;
         }
+        self.activity.game(game);
+        self.support.game(game, pool);
         for (at_ms, happening) in &game.happenings {
             *self.tables.entry(event_type(happening).replace('.', "_")).or_default() += 1;
             match happening {
@@ -141,14 +147,35 @@ impl Tally {
             ("provider_leaderboard", self.provider_leaderboard()),
             ("key_bindings", self.key_bindings()),
             ("crashes", self.crashes()),
+            ("pipeline_health", self.pipeline_health()),
         ];
+        let reports = reports.into_iter().chain(self.activity.reports()).chain(self.support.reports());
         Truth {
-            reports: reports.into_iter().collect(),
+            reports: reports.collect(),
             tables: self.tables.clone(),
             duplicates: self.duplicates,
             conflicts: self.conflicts,
             refused: self.refused,
         }
+    }
+
+    /// As if one stream took them all and nothing was refused later.
+    fn pipeline_health(&self) -> Vec<Value> {
+        let clean: u64 = self.tables.values().sum();
+        let accepted = clean + self.duplicates + self.conflicts;
+        if accepted == 0 {
+            return Vec::new();
+        }
+        vec![json!({
+            "stream": "events",
+            "accepted": accepted,
+            "clean": clean,
+            "duplicates": self.duplicates,
+            "duplicate_share": ratio(self.duplicates, accepted, 4),
+            "conflicts": self.conflicts,
+            "dead": 0,
+            "dead_share": 0.0,
+        })]
     }
 
     fn first_blood(&self) -> Vec<Value> {
@@ -276,7 +303,7 @@ fn count(players: &BTreeSet<usize>) -> u64 {
 /// `part / whole` rounded half away from zero to `digits` places, with the operations that SQL's
 /// `round` uses. Counts stay far below 2^53, where a double is still exact.
 #[expect(clippy::cast_precision_loss, reason = "counts of events, see above")]
-fn ratio(part: u64, whole: u64, digits: i32) -> f64 {
+pub(crate) fn ratio(part: u64, whole: u64, digits: i32) -> f64 {
     let factor = 10_f64.powi(digits);
     (part as f64 / whole as f64 * factor).round() / factor
 }

@@ -1,5 +1,6 @@
 -- title: Connection types by region
 -- question: How are the players of each region connected?
+-- chart: share x=region y=players by=connection
 WITH seen AS (
   SELECT DISTINCT
     coalesce(region, 'unknown') AS region,

@@ -1,6 +1,7 @@
 -- title: Client crashes
 -- question: Where does the client crash, and in which version?
 -- param version text '' One version of the client; empty for all
+-- chart: stacked x=version y=crashes by=signature
 SELECT
   signature,
   app_version AS version,

@@ -1,5 +1,6 @@
 -- title: Freshness of tables
 -- question: How long ago did each table last receive an event?
+-- chart: bar x=table y=age_s
 SELECT
   "table",
   newest,

@@ -1,6 +1,7 @@
 -- title: Key bindings
 -- question: Which keys do players put a summoner spell on?
 -- param spell text '' The spell's name; empty for all
+-- chart: share x=spell y=players by=key
 WITH ranked AS (
   SELECT
     spell,

@@ -1,8 +1,9 @@
 -- title: Internet providers by connection quality
 -- question: With which provider do players have the best connection?
 -- param city text '' City in English; empty for all
--- param sort text 'score' What to order by: score or share
+-- param sort one-of(score,share) score What to order by
 -- param min_players int 1 Providers with fewer players are left out
+-- chart: share x=provider y=great,good,ok,poor
 WITH graded AS (
   SELECT
     geo_isp AS provider,

@@ -65,6 +65,129 @@ const CASES: &[Case] = &[
     ("key_bindings", &[("spell", "Ignite")], &["spell,key,share,players", "Ignite,F,1.0,1"]),
     ("crashes", &[], &["signature,version,crashes,players", "audio,1.0,2,2", "render,1.0,2,1", "render,1.1,1,1"]),
     ("crashes", &[("version", "1.1")], &["signature,version,crashes,players", "render,1.1,1,1"]),
+    (
+        "crash_groups",
+        &[],
+        &[
+            "signature,crashes,players,recent,before,trend,versions,drivers,first_seen,last_seen",
+            "render,3,2,1,1,0,1.0, 1.1,RTX 5, RX unknown,2026-01-05T10:00:00,2026-01-19T10:00:00",
+            "audio,2,2,1,1,0,1.0,RTX 6, unknown unknown,2026-01-12T10:00:00,2026-01-13T10:00:00",
+        ],
+    ),
+    (
+        "crash_groups",
+        &[("days", "8"), ("version", "1.0")],
+        &[
+            "signature,crashes,players,recent,before,trend,versions,drivers,first_seen,last_seen",
+            "audio,2,2,2,0,2,1.0,RTX 6, unknown unknown,2026-01-12T10:00:00,2026-01-13T10:00:00",
+            "render,2,1,1,1,0,1.0,RTX 5,2026-01-05T10:00:00,2026-01-10T10:00:00",
+        ],
+    ),
+    (
+        "crash_trend",
+        &[],
+        &[
+            "day,signature,crashes,players",
+            "2026-01-05,render,1,1",
+            "2026-01-10,render,1,1",
+            "2026-01-12,audio,1,1",
+            "2026-01-13,audio,1,1",
+            "2026-01-19,render,1,1",
+        ],
+    ),
+    (
+        "crash_trend",
+        &[("signature", "render"), ("version", "1.1")],
+        &["day,signature,crashes,players", "2026-01-19,render,1,1"],
+    ),
+    (
+        "crash_drivers",
+        &[],
+        &[
+            "gpu,driver,crashes,share,players,signatures",
+            "RTX,5,2,0.4,1,1",
+            "RTX,6,1,0.2,1,1",
+            "RX,unknown,1,0.2,1,1",
+            "unknown,unknown,1,0.2,1,1",
+        ],
+    ),
+    (
+        "player_support",
+        &[],
+        &[
+            "time,signature,version,gpu,driver,player_id,note,name,mail",
+            "2026-01-19T10:00:00,render,1.1,RX,,bob,bad,,",
+            "2026-01-13T10:00:00,audio,1.0,,,bob,hm,,",
+            "2026-01-10T10:00:00,render,1.0,RTX,5,ann,again,Ann,ann@example.com",
+        ],
+    ),
+    (
+        "player_support",
+        &[("player", "bob"), ("signature", "audio")],
+        &["time,signature,version,gpu,driver,player_id,note,name,mail", "2026-01-13T10:00:00,audio,1.0,,,bob,hm,,"],
+    ),
+    ("retention", &[], &["cohort,players,day_1,day_7,day_30", "2026-01-05,3,0.3333,0.0,", "2026-01-12,1,,,"]),
+    ("retention", &[("region", "KR")], &["cohort,players,day_1,day_7,day_30", "2026-01-06,1,,,"]),
+    (
+        "sessions",
+        &[],
+        &[
+            "day,sessions,players,games,minutes,games_per_session",
+            "2026-01-05,4,3,6,45.0,1.5",
+            "2026-01-12,1,1,1,10.0,1.0",
+            "2026-01-13,1,1,1,10.0,1.0",
+        ],
+    ),
+    (
+        "sessions",
+        &[("gap_min", "4"), ("region", "EUW1")],
+        &[
+            "day,sessions,players,games,minutes,games_per_session",
+            "2026-01-05,5,3,5,30.0,1.0",
+            "2026-01-12,1,1,1,10.0,1.0",
+            "2026-01-13,1,1,1,10.0,1.0",
+        ],
+    ),
+    (
+        "concurrent_players",
+        &[],
+        &[
+            "hour,players",
+            "2026-01-05T10:00:00,3",
+            "2026-01-05T11:00:00,2",
+            "2026-01-05T23:00:00,2",
+            "2026-01-06T00:00:00,2",
+            "2026-01-12T19:00:00,1",
+            "2026-01-12T20:00:00,0",
+            "2026-01-13T08:00:00,1",
+            "2026-01-13T09:00:00,0",
+        ],
+    ),
+    ("concurrent_players", &[("region", "KR")], &["hour,players", "2026-01-05T23:00:00,2", "2026-01-06T00:00:00,2"]),
+    (
+        "match_length",
+        &[],
+        &[
+            "mode,games,shortest_s,median_s,p90_s,longest_s,mean_s",
+            "ARAM,1,1200,1200,1200,1200,1200.0",
+            "CLASSIC,2,1800,1800,1801,1801,1800.5",
+            "unknown,1,900,900,900,900,900.0",
+        ],
+    ),
+    (
+        "match_length",
+        &[("version", "1.1"), ("region", "EUW1")],
+        &["mode,games,shortest_s,median_s,p90_s,longest_s,mean_s", "CLASSIC,1,1801,1801,1801,1801,1801.0"],
+    ),
+    (
+        "pipeline_health",
+        &[],
+        &[
+            "stream,accepted,clean,duplicates,duplicate_share,conflicts,dead,dead_share,acknowledged,newest",
+            "events,9,6,1,0.1111,1,1,0.1111,9,2026-01-05T10:00:03",
+            "quiet,0,0,0,0.0,0,0,0.0,0,2026-01-05T10:00:00",
+        ],
+    ),
 ];
 
 async fn tables() -> SessionContext {
@@ -105,6 +228,25 @@ async fn each_report_answers_as_counted_by_hand() {
     }
     let tried: std::collections::BTreeSet<&str> = CASES.iter().map(|(name, ..)| *name).chain(["freshness"]).collect();
     assert!(reports::all().keys().map(String::as_str).eq(tried), "a report without a case");
+}
+
+#[tokio::test]
+async fn each_chart_draws_columns_that_its_report_has() {
+    let context = tables().await;
+    for (name, report) in reports::all() {
+        let Some(drawing) = &report.chart else { continue };
+        let bound = report.bind(&[]).unwrap();
+        let frame = context.sql(&report.sql).await.unwrap();
+        let frame = if bound.is_empty() { frame } else { frame.with_param_values(bound).unwrap() };
+        let schema = frame.schema().as_arrow().clone();
+        drawing.check(&schema).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let chart = drawing.chart(&report.title, &frame.collect().await.unwrap()).unwrap();
+        let is_drawn = chart.series.iter().flat_map(|series| &series.values).any(|value| value.is_finite());
+        assert!(is_drawn && !charts::svg(&chart).contains("No figures"), "{name}: {chart:?}");
+    }
+    let wrong = reports::Drawing::parse("bar x=champion y=champion").unwrap();
+    let frame = context.sql("SELECT 'Ahri' AS champion").await.unwrap();
+    assert!(wrong.check(frame.schema().as_arrow()).unwrap_err().contains("no number"));
 }
 
 #[tokio::test]

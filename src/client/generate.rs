@@ -19,6 +19,7 @@ pub(crate) async fn run(command: Generate) -> Result<(), Failure> {
         conflicts: command.conflicts,
         malformed: command.malformed,
         late: command.late,
+        span_us: command.days.map(|days| i64::from(days) * 86_400_000_000),
         ..Options::default()
     };
     let mut games = Generator::new(options).map_err(Failure::usage)?;
