@@ -1,4 +1,6 @@
-//! What players write to each other: slang, praise, tactics, and some that nobody should read.
+//! What players write to each other: slang, praise, tactics, and some that nobody should read. Each line is plainly
+//! one or the other, so that the truth about them doesn't hang on a scorer's taste; what scorers miss is measured elsewhere,
+//! on real chat.
 
 use crate::world::CHAMPIONS;
 use rand::Rng;
@@ -9,7 +11,7 @@ const FRIENDLY: [&str; 24] = [
     "gl hf",
     "gg wp",
     "nice one {c}",
-    "ty for the leash",
+    "thx for the help",
     "sry lag",
     "omw",
     "ss mid",
@@ -33,7 +35,7 @@ const FRIENDLY: [&str; 24] = [
 ];
 
 const TOXIC: [&str; 16] = [
-    "report {c} for feeding",
+    "report this noob {c}",
     "uninstall pls {c}",
     "ez",
     "trash team as always",
@@ -42,20 +44,20 @@ const TOXIC: [&str; 16] = [
     "0 iq {c}",
     "noob team gg ff15",
     "stop feeding u clown",
-    "my grandma plays better than {c}",
+    "{c} is such a noob",
     "ur the worst {c} i ever saw",
     "shut up and play",
     "garbage player, go play bots",
-    "lmao {c} inting again",
+    "{c} u idiot stop inting",
     "ez mid ez life",
-    "i hope u lose every game",
+    "{c} uninstall the game, idiot",
 ];
 
 /// Out of a hundred lines, how many are toxic.
 const TOXIC_PERCENT: u32 = 18;
 
-/// One line: the channel and the text.
-pub(crate) fn line(random: &mut ChaCha8Rng) -> (&'static str, String) {
+/// One line: the channel, the text, and whether it is toxic.
+pub(crate) fn line(random: &mut ChaCha8Rng) -> (&'static str, String, bool) {
     let toxic = random.random_ratio(TOXIC_PERCENT, 100);
     let lines: &[&str] = if toxic { &TOXIC } else { &FRIENDLY };
     let template = lines.choose(random).copied().unwrap_or_default();
@@ -65,5 +67,5 @@ pub(crate) fn line(random: &mut ChaCha8Rng) -> (&'static str, String) {
         text = text.to_uppercase();
     }
     let channel = if random.random_ratio(if toxic { 2 } else { 1 }, 5) { "all" } else { "team" };
-    (channel, text)
+    (channel, text, toxic)
 }

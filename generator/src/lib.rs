@@ -32,6 +32,7 @@
 
 mod activity;
 mod chat;
+mod chatter;
 mod disorder;
 mod event;
 mod geoip;

@@ -234,7 +234,7 @@ impl Planner {
         game.happenings.push((0, Happening::Start));
         grow(game, random);
         self.fight(game, random);
-        talk(game, random);
+        talk(game, is_first, random);
         measure(game, random);
         crash(game, is_first, random);
         game.happenings.sort_by_key(|(at_ms, _)| *at_ms);
@@ -355,11 +355,17 @@ fn grow(game: &mut Game, random: &mut ChaCha8Rng) {
     }
 }
 
-fn talk(game: &mut Game, random: &mut ChaCha8Rng) {
+/// In the first game somebody offends twice: so the shortest of streams fills every report.
+fn talk(game: &mut Game, is_first: bool, random: &mut ChaCha8Rng) {
+    for (part, text) in [(3, "noob team gg ff15"), (2, "trash team as always")].into_iter().filter(|_| is_first) {
+        let line = Happening::Chat { slot: 0, channel: "all", text: text.to_owned(), is_toxic: true };
+        game.happenings.push((game.duration_ms / part, line));
+    }
     for _ in 0..random.random_range(6..18) {
-        let (channel, text) = chat::line(random);
+        let (channel, text, is_toxic) = chat::line(random);
         let slot = random.random_range(0..PLAYERS);
-        game.happenings.push((random.random_range(0..game.duration_ms), Happening::Chat { slot, channel, text }));
+        game.happenings
+            .push((random.random_range(0..game.duration_ms), Happening::Chat { slot, channel, text, is_toxic }));
     }
 }
 

@@ -5,6 +5,7 @@
 //! The definitions stand in docs/reports.md.
 
 use crate::activity::Activity;
+use crate::chatter::Chatter;
 use crate::plan::{Game, Happening, PLAYERS, Sample, spell_name};
 use crate::players::Pool;
 use crate::render::event_type;
@@ -64,6 +65,7 @@ pub(crate) struct Tally {
     crashes: BTreeMap<(&'static str, &'static str), (u64, BTreeSet<usize>)>,
     activity: Activity,
     support: Support,
+    chatter: Chatter,
 }
 
 /// Points for a sample that is great, good, OK or poor.
@@ -90,6 +92,7 @@ impl Tally {
         }
         self.activity.game(game);
         self.support.game(game, pool);
+        self.chatter.game(game, pool);
         for (at_ms, happening) in &game.happenings {
             *self.tables.entry(event_type(happening).replace('.', "_")).or_default() += 1;
             match happening {
@@ -150,6 +153,7 @@ impl Tally {
             ("pipeline_health", self.pipeline_health()),
         ];
         let reports = reports.into_iter().chain(self.activity.reports()).chain(self.support.reports());
+        let reports = reports.chain(self.chatter.reports());
         Truth {
             reports: reports.collect(),
             tables: self.tables.clone(),

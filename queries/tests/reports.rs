@@ -3,10 +3,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
-use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::array::{
+    ArrayRef, AsArray as _, Float64Array, ListBuilder, RecordBatch, StringBuilder, StructArray,
+};
+use datafusion::arrow::compute::cast;
+use datafusion::arrow::datatypes::{DataType, Field, Fields};
 use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
-use datafusion::prelude::SessionContext;
+use datafusion::logical_expr::{ColumnarValue, ScalarUDF, Volatility};
+use datafusion::prelude::{SessionContext, create_udf};
 use queries::reports;
+use std::sync::Arc;
 
 /// A report, what it is asked with, and its answer: the columns, then a line for each row.
 type Case = (&'static str, &'static [(&'static str, &'static str)], &'static [&'static str]);
@@ -188,14 +194,100 @@ const CASES: &[Case] = &[
             "quiet,0,0,0,0.0,0,0,0.0,0,2026-01-05T10:00:00",
         ],
     ),
+    (
+        "toxicity_by_hour",
+        &[],
+        &[
+            "hour,messages,toxic,rate",
+            "2026-01-05T10:00:00,4,3,0.75",
+            "2026-01-05T11:00:00,1,1,1.0",
+            "2026-01-06T11:00:00,1,0,0.0",
+        ],
+    ),
+    ("toxicity_by_hour", &[("channel", "all")], &["hour,messages,toxic,rate", "2026-01-05T10:00:00,1,1,1.0"]),
+    (
+        "toxicity_by_region",
+        &[],
+        &[
+            "region,messages,toxic,rate,players,insult,hate,threat,sexual,spam",
+            "EUW1,5,4,0.8,2,4,0,0,0,0",
+            "unknown,1,0,0.0,0,0,0,0,0,0",
+        ],
+    ),
+    ("toxicity_by_champion", &[], &["champion,messages,toxic,rate", "Ahri,4,3,0.75", "unknown,2,1,0.5"]),
+    ("toxicity_by_champion", &[("min_messages", "3")], &["champion,messages,toxic,rate", "Ahri,4,3,0.75"]),
+    (
+        "toxic_players",
+        &[],
+        &[
+            "player_id,toxic,messages,rate,games,last,evidence",
+            "ann,2,3,0.6667,2,2026-01-05T10:40:00,[noob again, noob]",
+        ],
+    ),
+    (
+        "toxic_players",
+        &[("min_toxic", "1"), ("evidence", "1")],
+        &[
+            "player_id,toxic,messages,rate,games,last,evidence",
+            "ann,2,3,0.6667,2,2026-01-05T10:40:00,[noob again]",
+            "bob,1,1,1.0,1,2026-01-05T10:06:00,[noob team]",
+        ],
+    ),
+    (
+        "toxic_matches",
+        &[],
+        &[
+            "game_id,region,first,toxic,messages,rate,transcript",
+            "g2,EUW1,2026-01-05T10:40:00,2,2,1.0,[! ann: noob again, ! unknown: noob]",
+            "g1,EUW1,2026-01-05T10:05:00,2,3,0.6667,[ann: gg, ! ann: noob, ! bob: noob team]",
+        ],
+    ),
+    (
+        "toxic_matches",
+        &[("matches", "1")],
+        &[
+            "game_id,region,first,toxic,messages,rate,transcript",
+            "g2,EUW1,2026-01-05T10:40:00,2,2,1.0,[! ann: noob again, ! unknown: noob]",
+        ],
+    ),
+    (
+        "toxicity_by_patch",
+        &[],
+        &[
+            "version,since,messages,toxic,rate,before,change",
+            "1.0,2026-01-05T10:00:00,3,2,0.6667,,",
+            "1.1,2026-01-05T10:35:00,2,2,1.0,0.6667,0.3333",
+        ],
+    ),
 ];
 
 async fn tables() -> SessionContext {
     let context = SessionContext::new();
+    context.register_udf(judge());
     for statement in include_str!("reports/tables.sql").split_inclusive(";\n") {
         context.sql(statement).await.unwrap().collect().await.unwrap();
     }
     context
+}
+
+/// A scorer that knows one word: how messages are judged is tested elsewhere.
+fn judge() -> ScalarUDF {
+    let list = || DataType::new_list(DataType::Utf8, true);
+    let fields = Fields::from(vec![Field::new("score", DataType::Float64, true), Field::new("labels", list(), true)]);
+    let made = fields.clone();
+    let judge = move |arguments: &[ColumnarValue]| {
+        let texts = cast(&arguments[0].to_array(1)?, &DataType::Utf8)?;
+        let is_toxic: Vec<bool> =
+            texts.as_string::<i32>().iter().map(|text| text.is_some_and(|text| text.contains("noob"))).collect();
+        let scores = Float64Array::from_iter_values(is_toxic.iter().map(|toxic| if *toxic { 0.9 } else { 0.1 }));
+        let mut labels = ListBuilder::new(StringBuilder::new());
+        for toxic in is_toxic {
+            labels.append_value(toxic.then_some(Some("insult")));
+        }
+        let columns: Vec<ArrayRef> = vec![Arc::new(scores), Arc::new(labels.finish())];
+        Ok(ColumnarValue::Array(Arc::new(StructArray::try_new(made.clone(), columns, None)?)))
+    };
+    create_udf("toxicity", vec![DataType::Utf8], DataType::Struct(fields), Volatility::Immutable, Arc::new(judge))
 }
 
 async fn run(context: &SessionContext, name: &str, given: &[(&str, &str)]) -> Vec<String> {

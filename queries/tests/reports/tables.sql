@@ -13,12 +13,12 @@ FROM (VALUES
   ('g6', 'dan', NULL,    0, 0, 0, true,  '2026-01-12T20:00:00', 600,  'EUW1'), -- ends on the full hour
   ('g5', 'ann', NULL,    0, 0, 0, true,  '2026-01-13T09:00:00', 600,  'EUW1')
 ) AS t(game_id, player_id, champion_name, kills, deaths, assists, win, time, time_played, region);
-CREATE TABLE lol_game_start AS SELECT * FROM (VALUES
-  ('g1', 'CLASSIC', '1.0'),
-  ('g2', 'CLASSIC', '1.1'),
-  ('g3', 'ARAM',    '1.1'),
-  ('g7', 'ARAM',    '1.1')                -- not over yet
-) AS t(game_id, mode, version);
+CREATE TABLE lol_game_start AS SELECT game_id, mode, version, CAST(time AS TIMESTAMP) AS time FROM (VALUES
+  ('g1', 'CLASSIC', '1.0', '2026-01-05T10:00:00'),
+  ('g2', 'CLASSIC', '1.1', '2026-01-05T10:35:00'),
+  ('g3', 'ARAM',    '1.1', '2026-01-05T23:50:00'),
+  ('g7', 'ARAM',    '1.1', '2026-01-06T12:00:00') -- not over yet
+) AS t(game_id, mode, version, time);
 CREATE TABLE lol_game_result AS SELECT * FROM (VALUES
   ('g1', 'EUW1', 1800),
   ('g2', 'EUW1', 1801),
@@ -59,6 +59,17 @@ FROM (VALUES
   ('4', 'audio',  '1.0', 'cas', '2026-01-12T10:00:00', 'RTX', '6',  NULL,    NULL,  NULL,              NULL), -- a week before
   ('5', 'audio',  '1.0', 'bob', '2026-01-13T10:00:00', NULL,  NULL, 'hm',    'Bob', 'bob@example.com', NULL)  -- said nothing
 ) AS t(id, signature, app_version, player_id, time, gpu, driver, note, name, mail, consent);
+CREATE TABLE chat_message AS SELECT
+  id, game_id, player_id, region, channel, CAST(time AS TIMESTAMP) AS time, text
+FROM (VALUES
+  ('1', 'g1', 'ann', 'EUW1', 'team', '2026-01-05T10:05:00', 'gg'),
+  ('3', 'g1', 'bob', 'EUW1', 'team', '2026-01-05T10:06:00', 'noob team'),
+  ('2', 'g1', 'ann', 'EUW1', 'all',  '2026-01-05T10:06:00', 'noob'),       -- came later, was said at the same time
+  ('4', 'g2', 'ann', 'EUW1', 'team', '2026-01-05T10:40:00', 'noob again'),
+  ('5', 'g2', 'bob', 'EUW1', 'team', '2026-01-05T10:41:00', NULL),         -- said nothing
+  ('6', 'g2', NULL,  'EUW1', 'team', '2026-01-05T11:00:00', 'noob'),       -- nobody knows who
+  ('7', 'g9', 'eve', NULL,   'team', '2026-01-06T11:00:00', 'hi')          -- nor where, in a game that nobody saw
+) AS t(id, game_id, player_id, region, channel, time, text);
 CREATE TABLE killfeed_ledger AS SELECT * FROM (VALUES
   ('events', 'ingest',  CAST('2026-01-05T10:00:00' AS TIMESTAMP), NULL, NULL, NULL, NULL, NULL, 9),
   ('events', 'process', CAST('2026-01-05T10:00:01' AS TIMESTAMP), 6, 4, 1, 1, 0, NULL),
