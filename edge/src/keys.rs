@@ -196,7 +196,7 @@ impl Keys {
             refuse_foreign_pages(headers)?;
             return Ok(self.0.loopback.clone());
         }
-        self.admit(presented(headers)?, scope)
+        Self::admit(self.find(presented(headers)?)?, scope)
     }
 
     /// Whom a connection speaks for that shows this key, or none where none is configured, by a protocol other
@@ -205,12 +205,26 @@ impl Keys {
     /// # Errors
     /// As [`Self::authorize`].
     pub fn authorize_key(&self, key: &str, scope: Scope) -> Result<Principal, Problem> {
-        let decided = if self.is_none() { Ok(self.0.loopback.clone()) } else { self.admit(key, scope) };
-        decided.inspect_err(count_refused)
+        let found = match self.is_none() {
+            true => Ok(self.0.loopback.clone()),
+            false => self.find(key).and_then(|key| Self::admit(key, scope)),
+        };
+        found.inspect_err(count_refused)
     }
 
-    fn admit(&self, presented: &str, scope: Scope) -> Result<Principal, Problem> {
-        let key = self.find(presented)?;
+    /// The same for a holder who showed the key before, and was remembered since: whether the key is still
+    /// configured, may do `scope`, and is within its rate.
+    ///
+    /// # Errors
+    /// As [`Self::authorize`].
+    pub fn again(&self, principal: &Principal, scope: Scope) -> Result<(), Problem> {
+        let key = self.0.keys.iter().find(|key| key.principal == *principal);
+        let admitted =
+            key.ok_or_else(|| Problem::unauthorized("unknown API key")).and_then(|key| Self::admit(key, scope));
+        admitted.map(drop).inspect_err(count_refused)
+    }
+
+    fn admit(key: &Key, scope: Scope) -> Result<Principal, Problem> {
         if let Some(limiter) = &key.limiter
             && let Err(not_until) = limiter.check()
         {
@@ -399,6 +413,19 @@ mod tests {
                 assert!(Scope::ALL.iter().all(|scope| principal.has(*scope)));
             }
         }
+    }
+
+    #[test]
+    fn who_showed_a_key_before_is_known_again_within_its_rate_and_scopes() {
+        let slow = KeyConfig { rate: NonZeroU32::new(1), ..KeyConfig::new("slow", "slow", [Scope::Query]) };
+        let keys = Keys::from_config(&[slow]).unwrap();
+        let principal = keys.authorize(&headers(&[("x-api-key", "slow")]), Scope::Query).unwrap();
+        assert_eq!(keys.again(&principal, Scope::Query).unwrap_err().status, 429);
+        let keys = Keys::from_config(&[KeyConfig::new("slow", "slow", [Scope::Query])]).unwrap();
+        assert_eq!(keys.again(&principal, Scope::Query), Ok(()));
+        assert_eq!(keys.again(&principal, Scope::Admin).unwrap_err().status, 403);
+        let others = Keys::from_config(&[KeyConfig::new("slow", "slow", [Scope::Ingest])]).unwrap();
+        assert_eq!(others.again(&principal, Scope::Query).unwrap_err().status, 401);
     }
 
     #[test]
