@@ -10,6 +10,7 @@
 //! | [`format`] | an answer as bytes: eight formats |
 //! | [`catalogue`] | which tables and columns there are |
 //! | [`mod@audit`] | whether the books balance |
+//! | [`view`] | answers, tables and events for pages |
 //!
 //! A query sees the newest committed version of each table that it names, united with what stands in the
 //! log and not in the table yet ([`mod@fresh`]). Personal fields read as
@@ -41,6 +42,7 @@ mod snapshots;
 #[cfg(test)]
 mod tests;
 mod union;
+pub mod view;
 mod views;
 mod words;
 

@@ -89,7 +89,7 @@ pub(crate) fn hide_members(extra: &str, personal: &Personal) -> Option<String> {
 }
 
 /// Takes out the member at `path`; in arrays, of each item. Dotted names count as paths.
-fn remove(value: &mut Value, path: &[String]) {
+pub(crate) fn remove(value: &mut Value, path: &[String]) {
     let Some((first, rest)) = path.split_first() else { return };
     match value {
         Value::Array(items) => items.iter_mut().for_each(|item| remove(item, path)),
