@@ -11,7 +11,8 @@
 //! | `lag` | how near what nobody has read is to its retention; `loss` goes on without what is gone |
 //! | `ready` | which part is up |
 //! | `metrics` | every metric, with its meaning; `telemetry` collects them, and writes logs; `system` measures the process; `otlp` sends traces |
-//! | `schedule` | reports by the clock, in the query role |
+//! | `questions` | the query role: its engine, and who asks it |
+//! | `postgres`, `schedule`, `pages` | PostgreSQL's protocol; reports by the clock; what the dashboard asks of the query engine |
 //! | `flush` | until all that was acknowledged is in the tables |
 //! | `admin` | the endpoints for operators |
 //!
@@ -28,6 +29,7 @@ mod log;
 mod loss;
 mod metrics;
 mod otlp;
+mod pages;
 mod parts;
 mod postgres;
 mod preflight;
@@ -159,6 +161,7 @@ async fn serve(role: Role, options: Options, file: FromFile) -> Result<(), Failu
         () = signals.next() => None,
     };
     readiness.stopping();
+    parts.end_watching();
     let stopping = async {
         if fault.is_none() {
             tracing::info!("stopping: answering what is in flight, writing what was accepted");

@@ -56,6 +56,8 @@ pub(crate) struct Parts {
     /// Parts that streams bring while this runs.
     further: UnboundedReceiver<Part>,
     pub(super) stop: CancellationToken,
+    /// Until then pages may be watched.
+    pub(super) watching: CancellationToken,
     log: OpenLog,
     ingest: Option<Ingest>,
     flusher: Flusher,
@@ -89,8 +91,8 @@ impl Parts {
             ingest: None,
             sinks: role.has(Role::Sink).then(|| streams.flush.clone()),
         };
-        let mut parts =
-            Self { tasks: JoinSet::new(), further, stop: stop.clone(), log: log.clone(), ingest: None, flusher };
+        let (tasks, watching) = (JoinSet::new(), CancellationToken::new());
+        let mut parts = Self { tasks, further, stop: stop.clone(), watching, log: log.clone(), ingest: None, flusher };
         parts.take_further();
         let deletes_unread = log.deletes_unread();
         parts.spawn(Part::new("log", log.keep(stop.clone())));
@@ -182,6 +184,11 @@ impl Parts {
         self.flusher.ingest = Some(ingest.clone());
         self.ingest = Some(ingest);
         Ok(router)
+    }
+
+    /// Ends the answers that would go on for as long as somebody looks, so that nobody waits for them.
+    pub(crate) fn end_watching(&self) {
+        self.watching.cancel();
     }
 
     pub(super) fn spawn(&mut self, part: Part) {

@@ -1,5 +1,6 @@
 //! The query role: an engine that sees the tables and the log's tail, and everybody who asks it.
 
+use super::pages::Pages;
 use super::parts::{Part, Parts, bytes};
 use super::postgres::Taken;
 use super::streams::Streams;
@@ -7,9 +8,11 @@ use super::schedule;
 use crate::exit::Failure;
 use crate::options::{LogKind, Options};
 use axum::Router;
+use dashboard::{Live, Pulse};
 use edge::Keys;
 use queries::audit::Books;
 use queries::{Engine, Fresh};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How often queries' processes read ahead on Kafka. A query reads what is left itself.
@@ -35,7 +38,9 @@ impl Parts {
         let Asked { options, streams, keys, schedules, postgres } = asked;
         let engine = self.engine(options, streams)?;
         let books = Books { log: streams.log.clone(), streams: streams.served.clone() };
+        let pages = Pages { engine: engine.clone(), books: books.clone(), registry: streams.registry.clone() };
         let mut router = queries::router(engine.clone(), keys.clone(), books);
+        router = router.merge(self.dashboard(pages, streams, keys.clone()));
         if let Some(postgres) = postgres {
             self.spawn(Part::new("postgres", postgres.serve(engine.clone(), keys.clone(), self.stop.clone())));
         }
@@ -48,6 +53,18 @@ impl Parts {
             router = router.merge(schedules::router(scheduler, keys));
         }
         Ok(router)
+    }
+
+    fn dashboard(&mut self, pages: Pages, streams: &Streams, keys: Keys) -> Router {
+        let (log, served) = (streams.log.clone(), streams.served.clone());
+        let live = Live::new(log.clone(), served.clone(), self.watching.clone());
+        let pulse = Pulse::default();
+        let (watched, stop) = (pulse.clone(), self.stop.clone());
+        self.spawn(Part::new("pulse", async move {
+            watched.keep(log, served, stop).await;
+            Ok::<(), String>(())
+        }));
+        dashboard::router(dashboard::Parts { source: Arc::new(pages), keys, pulse, live })
     }
 
     fn engine(&mut self, options: &Options, streams: &Streams) -> Result<Engine, Failure> {

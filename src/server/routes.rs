@@ -43,7 +43,7 @@ impl Routes {
     /// As one router.
     pub(crate) fn router(&self) -> Router {
         Router::new()
-            .route("/", get(async || INDEX))
+            .route("/", get(index))
             .route("/healthz", get(async || "ok\n"))
             .route("/readyz", get(ready))
             .route("/metrics", get(metrics))
@@ -51,6 +51,16 @@ impl Routes {
             .fallback(delegate)
             .with_state(self.clone())
     }
+}
+
+/// To a browser the dashboard, where this role has one; else what there is.
+async fn index(State(routes): State<Routes>, request: Request) -> Response {
+    let accept = request.headers().get("accept").and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    if !accept.contains("text/html") {
+        return INDEX.into_response();
+    }
+    let response = delegate(State(routes), request).await;
+    if response.status() == StatusCode::NOT_FOUND { INDEX.into_response() } else { response }
 }
 
 async fn ready(State(routes): State<Routes>) -> Response {
