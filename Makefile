@@ -1,7 +1,7 @@
 # What there is to do with killfeed. CI calls `lint` and `test`; nothing here needs more than cargo,
 # Python 3 (for the reader that isn't ours), Java and Maven (for a real Kafka), Go (for MinIO),
-# PostgreSQL's server (for the outbox), Node and Chromium (for the SDK of web games), and a network to
-# fetch dependencies once.
+# PostgreSQL's server (for the outbox), Node and Chromium (for the SDK of web games and the dashboard), and
+# a network to fetch dependencies once.
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
@@ -11,27 +11,32 @@ PYTHON ?= python3
 TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 READER := $(TARGET)/reader-venv
 WEB := ingest/web
-# The server that the web SDK's tests send to.
+PAGES := dashboard/browser
+# The server that the tests of the web SDK and of the dashboard talk to.
 KILLFEED_BIN ?= $(abspath $(TARGET))/debug/killfeed
 SECONDS ?= 300
 SEED ?= 1
 
-.PHONY: help demo test web lint bench chaos real deploy-check reader kafka s3 toxiproxy postgres chromium
+.PHONY: help demo test web pages lint bench chaos real deploy-check reader kafka s3 toxiproxy postgres chromium
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 
-demo: ## Start killfeed, play fifty games, print every report and the audit
+demo: ## Start killfeed, play fifty games, print every report and the audit; end with the dashboard
 	@deploy/dev/demo
 
 test: reader kafka s3 toxiproxy postgres ## All tests; the ten slowest parts at the end
 	@$(CARGO) test --workspace 2>&1 | deploy/dev/slowest
-	@$(MAKE) --no-print-directory web
+	@$(MAKE) --no-print-directory web pages
 
 web: $(WEB)/node_modules/.package-lock.json chromium ## The SDK for web games: built, checked, tested under Node and in Chromium
 	@test -x "$(KILLFEED_BIN)" || { echo "error: $(KILLFEED_BIN) is missing; cargo build makes it" >&2; exit 1; }
 	@cd $(WEB) && npm run --silent build && npm run --silent lint && \
 	KILLFEED_BIN="$(abspath $(KILLFEED_BIN))" CHROMIUM="$$(../../deploy/dev/chromium/fetch)" npm test --silent
+
+pages: $(PAGES)/node_modules/.package-lock.json chromium ## The dashboard: every page in Chromium, at two widths, in light and dark, with axe
+	@test -x "$(KILLFEED_BIN)" || { echo "error: $(KILLFEED_BIN) is missing; cargo build makes it" >&2; exit 1; }
+	@cd $(PAGES) && KILLFEED_BIN="$(abspath $(KILLFEED_BIN))" CHROMIUM="$$(../../deploy/dev/chromium/fetch)" npm test --silent
 
 lint: ## Format, clippy without a warning; the checks of tests/tidy.rs run with the tests
 	@$(CARGO) fmt --all --check
@@ -81,9 +86,9 @@ postgres:
 chromium:
 	@deploy/dev/chromium/fetch >/dev/null
 
-$(WEB)/node_modules/.package-lock.json: $(WEB)/package.json $(WEB)/package-lock.json
-	@command -v npm >/dev/null || { echo "error: npm is missing; Node 20 or newer builds and tests the SDK for web games" >&2; exit 1; }
-	@cd $(WEB) && npm ci --silent --ignore-scripts --no-audit --no-fund
+%/node_modules/.package-lock.json: %/package.json %/package-lock.json
+	@command -v npm >/dev/null || { echo "error: npm is missing; Node 20 or newer tests the SDK for web games and the dashboard" >&2; exit 1; }
+	@cd $* && npm ci --silent --ignore-scripts --no-audit --no-fund
 	@touch $@
 
 # A reader of Delta tables that isn't ours. `ready` is made last, so that a broken download is tried again.

@@ -10,10 +10,12 @@ import type { Readable, Writable } from "node:stream";
 const PATIENCE_MS = 60_000;
 
 type Params = Record<string, unknown>;
+type Listener = (method: string, params: Params) => void;
 type Waiting = { resolve: (value: Params) => void; reject: (error: Error) => void; method: string };
 
 export class Chromium {
   private readonly waiting = new Map<number, Waiting>();
+  private readonly listeners = new Map<string, Listener>();
   private next = 1;
   private rest = Buffer.alloc(0);
 
@@ -59,14 +61,19 @@ export class Chromium {
     });
   }
 
-  /** Opens a page of its own. */
-  async open(url: string): Promise<Page> {
+  /** Tells of everything that happens on a page. */
+  listen(session: string, listener: Listener): void {
+    this.listeners.set(session, listener);
+  }
+
+  /** Opens a page of its own, and waits for what it shows unless told not to. */
+  async open(url: string, goes = true): Promise<Page> {
     const { targetId } = await this.command("Target.createTarget", { url: "about:blank" });
     const { sessionId } = await this.command("Target.attachToTarget", { targetId, flatten: true });
     const page = new Page(this, targetId as string, sessionId as string);
     await this.command("Page.enable", {}, page.session);
     await this.command("Network.enable", {}, page.session);
-    await page.go(url);
+    if (goes) await page.go(url);
     return page;
   }
 
@@ -86,6 +93,7 @@ export class Chromium {
     for (let end = this.rest.indexOf(0); end >= 0; end = this.rest.indexOf(0)) {
       const message = JSON.parse(this.rest.subarray(0, end).toString());
       this.rest = this.rest.subarray(end + 1);
+      if (message.method) this.listeners.get(message.sessionId)?.(message.method, message.params);
       const waiting = this.waiting.get(message.id);
       if (!waiting) continue;
       this.waiting.delete(message.id);

@@ -19,13 +19,13 @@ export class Killfeed {
   private said = "";
   readonly folder = mkdtempSync(join(tmpdir(), "killfeed-web-"));
 
-  private constructor(private readonly program: string, readonly port: number) {}
+  private constructor(private readonly program: string, readonly port: number, private readonly more: string[]) {}
 
-  /** Starts it on a free port, which it keeps over restarts. */
-  static async start(): Promise<Killfeed> {
+  /** Starts it on a free port, which it keeps over restarts, with further options. */
+  static async start(...options: string[]): Promise<Killfeed> {
     const program = process.env.KILLFEED_BIN;
     if (!program) throw new Error("set KILLFEED_BIN to the built killfeed: these tests send to a real one");
-    const killfeed = new Killfeed(program, await freePort());
+    const killfeed = new Killfeed(program, await freePort(), options);
     await killfeed.up();
     return killfeed;
   }
@@ -36,7 +36,7 @@ export class Killfeed {
 
   async up(): Promise<void> {
     const options = ["up", "--data-dir", join(this.folder, "data"), "--listen", `127.0.0.1:${this.port}`];
-    const child = spawn(this.program, [...options, "--flush-interval", "1s"], { stdio: ["ignore", "ignore", "pipe"] });
+    const child = spawn(this.program, [...options, "--flush-interval", "1s", ...this.more], { stdio: ["ignore", "ignore", "pipe"] });
     this.child = child;
     child.stderr.on("data", (text) => (this.said += text));
     child.on("error", (error) => (this.said += error.message));
