@@ -42,10 +42,12 @@ lint: ## Format, clippy without a warning; the checks of tests/tidy.rs run with 
 	@$(CARGO) fmt --all --check
 	@$(CARGO) clippy --workspace --all-targets -- -D warnings
 
-bench: ## Each stage against its limit, in release
+bench: postgres ## Each stage against its limit, in release
 	@$(CARGO) build --release --package killfeed --package benches --bins
 	@$(TARGET)/release/benches
-	@$(CARGO) bench --quiet --package toxicity
+	@$(CARGO) bench --package toxicity
+	@$(CARGO) bench --package killfeed-client
+	@$(CARGO) test --release --package outbox --test outbox throughput -- --ignored --nocapture
 
 # A tenth of the time each for the embedded log and for `killfeed up`, the rest for the fleet. Everything is
 # named together with a test, so that it shares its dependencies with `make test`.

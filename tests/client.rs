@@ -236,6 +236,15 @@ async fn what_a_killed_client_had_stored_is_in_its_table_once_and_in_order() {
     server.balanced().await;
 }
 
+/// Waits until the client knows what the server wants of it.
+async fn configured(client: &Client) {
+    let begun = Instant::now();
+    while !client.stats().configured {
+        assert!(begun.elapsed() < PATIENCE, "{:?}", client.stats());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_audit_says_what_never_left_the_clients() {
     let home = Home::new();
@@ -245,11 +254,7 @@ async fn the_audit_says_what_never_left_the_clients() {
     (config.queue_events, config.on_full, config.event_bytes) = (10, OnFull::Newest, 1_000);
     config.loss_report = Some(Duration::from_secs(600));
     let client = Client::start(config).unwrap();
-    let begun = Instant::now();
-    while !client.stats().configured {
-        assert!(begun.elapsed() < PATIENCE, "{:?}", client.stats());
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    configured(&client).await;
     // Nothing leaves it, so that what memory can't hold is lost.
     proxy.set(Weather::Cut);
     let send = |event_type: &'static str, bytes: usize| {
@@ -282,11 +287,7 @@ async fn a_server_that_wants_no_events_is_sent_none() {
     let mut config = config(server.url.clone());
     config.loss_report = Some(Duration::from_secs(600));
     let client = Client::start(config).unwrap();
-    let begun = Instant::now();
-    while !client.stats().configured {
-        assert!(begun.elapsed() < PATIENCE, "{:?}", client.stats());
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    configured(&client).await;
     assert_eq!(client.send(Event::new("sdk.step").player("p")), Sent::Lost(Reason::Sampled));
     close(&client).await;
     server.flush().await;

@@ -8,8 +8,24 @@ use kafka_log::KafkaLog;
 use rdkafka::admin::{AdminOptions, AlterConfig, ResourceSpecifier};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+/// What a sender has been told so far.
+#[derive(Default)]
+struct Told {
+    taken: AtomicUsize,
+    refused: AtomicUsize,
+}
+
+/// Waits until each sender has been told something of it more than `times` times.
+async fn told(senders: &[Arc<Told>], what: fn(&Told) -> &AtomicUsize, times: usize) {
+    let began = Instant::now();
+    while senders.iter().any(|told| what(told).load(Ordering::SeqCst) <= times) {
+        assert!(began.elapsed() < Duration::from_secs(60), "a sender is not told any more");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
 
 fn grown(partitions: i32) -> StreamSpec {
     StreamSpec { stream: stream().next(), ..spec(partitions) }
@@ -24,11 +40,12 @@ async fn nothing_that_is_acknowledged_stands_behind_the_end() {
     let log = KafkaLog::new(config.clone()).unwrap();
     log.create_stream(&spec(2)).await.unwrap();
     let stop = Arc::new(AtomicBool::new(false));
+    let tolds: Vec<Arc<Told>> = (0..3).map(|_| Arc::default()).collect();
     let mut senders = Vec::new();
-    for name in ["a", "b", "c"] {
+    for (name, so_far) in ["a", "b", "c"].into_iter().zip(tolds.clone()) {
         let (log, stop) = (KafkaLog::new(config.clone()).unwrap(), stop.clone());
         senders.push(tokio::spawn(async move {
-            let (mut taken, mut refused) = (Vec::new(), 0);
+            let mut taken = Vec::new();
             for number in 0.. {
                 if stop.load(Ordering::Relaxed) {
                     break;
@@ -36,17 +53,20 @@ async fn nothing_that_is_acknowledged_stands_behind_the_end() {
                 let texts: Vec<String> = (0..5).map(|part| format!("{name}-{number}-{part}-{:100}", "")).collect();
                 let durability = if name == "c" { Durability::Leader } else { Durability::All };
                 match log.append(vec![append(&raw(number % 2), &texts)], durability).await.remove(0) {
-                    Ok(_) => taken.extend(texts),
-                    Err(Error::Ended(_)) => refused += 1,
+                    Ok(_) => {
+                        taken.extend(texts);
+                        so_far.taken.fetch_add(1, Ordering::SeqCst);
+                    }
+                    Err(Error::Ended(_)) => drop(so_far.refused.fetch_add(1, Ordering::SeqCst)),
                     Err(error) => assert!(matches!(error, Error::InDoubt(_)), "{error}"),
                 }
             }
-            (taken, refused)
+            taken
         }));
     }
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    told(&tolds, |told| &told.taken, 10).await;
     log.grow(&grown(3)).await.unwrap();
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    told(&tolds, |told| &told.refused, 0).await;
     stop.store(true, Ordering::Relaxed);
     let ended = log.stream(&stream()).await.unwrap().unwrap().ended.unwrap();
     let mut stands = BTreeSet::new();
@@ -58,8 +78,7 @@ async fn nothing_that_is_acknowledged_stands_behind_the_end() {
         stands.extend(records.iter().map(|record| crate::text(record).to_owned()));
     }
     for sender in senders {
-        let (taken, refused) = sender.await.unwrap();
-        assert!(taken.len() > 50 && refused > 0, "{} taken, {refused} refused", taken.len());
+        let taken = sender.await.unwrap();
         assert!(taken.iter().all(|text| stands.contains(text)), "what was taken stands");
     }
     // The producer that was refused goes on with the new generation.

@@ -170,21 +170,21 @@ impl Config {
             let value = format!("{} bytes", self.source.len());
             return Err(Invalid { setting: "source", value, limit: "1 to 2048 bytes".into() });
         }
-        within("batch_events", self.batch_events, 1, 10_000)?;
-        within("batch_bytes", self.batch_bytes, 1_000, 8_000_000)?;
-        within("batch_time", self.batch_time, ms(10), minute * 10)?;
-        within("event_bytes", self.event_bytes, 256, 1_000_000)?;
-        within("queue_events", self.queue_events, 1, 1_000_000)?;
-        within("queue_bytes", self.queue_bytes, 10_000, 1 << 30)?;
-        within("backoff_first", self.backoff_first, ms(1), minute)?;
-        within("backoff_cap", self.backoff_cap, self.backoff_first, hour)?;
-        within("circuit_failures", self.circuit_failures, 1, u32::MAX)?;
-        within("request_timeout", self.request_timeout, ms(10), minute * 5)?;
-        within("store_bytes", self.store_bytes, 262_144, 16 << 30)?;
-        within("store_time", self.store_time, Duration::ZERO, ms(1000))?;
-        within("config_time", self.config_time, minute, Duration::MAX)?;
+        Invalid::unless("batch_events", self.batch_events, 1, 10_000)?;
+        Invalid::unless("batch_bytes", self.batch_bytes, 1_000, 8_000_000)?;
+        Invalid::unless("batch_time", self.batch_time, ms(10), minute * 10)?;
+        Invalid::unless("event_bytes", self.event_bytes, 256, 1_000_000)?;
+        Invalid::unless("queue_events", self.queue_events, 1, 1_000_000)?;
+        Invalid::unless("queue_bytes", self.queue_bytes, 10_000, 1 << 30)?;
+        Invalid::unless("backoff_first", self.backoff_first, ms(1), minute)?;
+        Invalid::unless("backoff_cap", self.backoff_cap, self.backoff_first, hour)?;
+        Invalid::unless("circuit_failures", self.circuit_failures, 1, u32::MAX)?;
+        Invalid::unless("request_timeout", self.request_timeout, ms(10), minute * 5)?;
+        Invalid::unless("store_bytes", self.store_bytes, 262_144, 16 << 30)?;
+        Invalid::unless("store_time", self.store_time, Duration::ZERO, ms(1000))?;
+        Invalid::unless("config_time", self.config_time, minute, Duration::MAX)?;
         if let Some(time) = self.loss_report {
-            within("loss_report", time, ms(1000), Duration::MAX)?;
+            Invalid::unless("loss_report", time, ms(1000), Duration::MAX)?;
         }
         Ok(())
     }
@@ -194,7 +194,7 @@ impl Config {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{setting} is {value}, allowed is {limit}")]
 pub struct Invalid {
-    /// Its name in [`Config`].
+    /// Its name.
     pub setting: &'static str,
     /// What it was set to.
     pub value: String,
@@ -202,11 +202,22 @@ pub struct Invalid {
     pub limit: String,
 }
 
-fn within<T: PartialOrd + std::fmt::Debug>(setting: &'static str, value: T, least: T, most: T) -> Result<(), Invalid> {
-    if (&least..=&most).contains(&&value) {
-        return Ok(());
+impl Invalid {
+    /// Whether `value` is at least `least` and at most `most`.
+    ///
+    /// # Errors
+    /// If it isn't.
+    pub fn unless<T: PartialOrd + std::fmt::Debug>(
+        setting: &'static str,
+        value: T,
+        least: T,
+        most: T,
+    ) -> Result<(), Self> {
+        if (&least..=&most).contains(&&value) {
+            return Ok(());
+        }
+        Err(Self { setting, value: format!("{value:?}"), limit: format!("{least:?} to {most:?}") })
     }
-    Err(Invalid { setting, value: format!("{value:?}"), limit: format!("{least:?} to {most:?}") })
 }
 
 #[cfg(test)]

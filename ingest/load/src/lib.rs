@@ -37,7 +37,8 @@ mod truth;
 mod verdict;
 mod world;
 
-pub use plan::{Invalid, Mode, Plan, Target};
+pub use killfeed_client::Invalid;
+pub use plan::{Mode, Plan, Target};
 pub use report::{Counts, FileError, Latency, Report, Stage};
 pub use run::{Failure, Progress, run};
 pub use tally::{Histogram, Tally};

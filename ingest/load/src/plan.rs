@@ -1,5 +1,6 @@
 //! What to run, against whom.
 
+use killfeed_client::Invalid;
 use std::time::Duration;
 
 /// Requests per second of a stage, at most.
@@ -79,19 +80,19 @@ impl Plan {
     pub fn check(&self) -> Result<(), Invalid> {
         match &self.mode {
             Mode::Rate(rates) => {
-                within("stages", rates.len(), 1, STAGES_MAX)?;
-                rates.iter().try_for_each(|rate| within("rate", *rate, 1, RATE_MAX))?;
+                Invalid::unless("stages", rates.len(), 1, STAGES_MAX)?;
+                rates.iter().try_for_each(|rate| Invalid::unless("rate", *rate, 1, RATE_MAX))?;
             }
             Mode::Players { players, ramp, speed } => {
-                within("players", *players, PLAYERS_MIN, PLAYERS_MAX)?;
-                within("ramp", *ramp, Duration::ZERO, self.duration)?;
-                within("speed", *speed, 1, SPEED_MAX)?;
+                Invalid::unless("players", *players, PLAYERS_MIN, PLAYERS_MAX)?;
+                Invalid::unless("ramp", *ramp, Duration::ZERO, self.duration)?;
+                Invalid::unless("speed", *speed, 1, SPEED_MAX)?;
             }
         }
-        within("duration", self.duration, Duration::from_millis(1), DURATION_MAX)?;
-        within("events per request", self.events_per_request, 1, EVENTS_MAX)?;
-        within("connections", self.connections, 1, CONNECTIONS_MAX)?;
-        within("timeout", self.timeout, Duration::from_millis(10), Duration::from_secs(300))
+        Invalid::unless("duration", self.duration, Duration::from_millis(1), DURATION_MAX)?;
+        Invalid::unless("events per request", self.events_per_request, 1, EVENTS_MAX)?;
+        Invalid::unless("connections", self.connections, 1, CONNECTIONS_MAX)?;
+        Invalid::unless("timeout", self.timeout, Duration::from_millis(10), Duration::from_secs(300))
     }
 }
 
@@ -102,25 +103,6 @@ pub struct Target {
     pub url: String,
     /// API key with scope `ingest`.
     pub key: Option<String>,
-}
-
-/// A setting is out of its limits.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{setting} is {value}, allowed is {limit}")]
-pub struct Invalid {
-    /// Which.
-    pub setting: &'static str,
-    /// What it was set to.
-    pub value: String,
-    /// What it may be.
-    pub limit: String,
-}
-
-fn within<T: PartialOrd + std::fmt::Debug>(setting: &'static str, value: T, least: T, most: T) -> Result<(), Invalid> {
-    if (&least..=&most).contains(&&value) {
-        return Ok(());
-    }
-    Err(Invalid { setting, value: format!("{value:?}"), limit: format!("{least:?} to {most:?}") })
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! A plan from its first request to its report.
 
+use crate::Invalid;
 use crate::crowd::{self, Shared};
 use crate::lane::LaneOptions;
 use crate::measured::Greeting;
-use crate::plan::{Invalid, Mode, Plan, Target};
+use crate::plan::{Mode, Plan, Target};
 use crate::rate::{self, Fleet, Times};
 use crate::report::{Report, Stage, Wanted};
 use crate::tally::Tally;

@@ -1,4 +1,4 @@
-//! Rows per second through one relay and two, with an API that takes everything at once. Only when asked for.
+//! Rows per second through one relay and two, with an API that takes everything at once. `make bench` runs it.
 
 use crate::server::{Collector, Postgres, relay, table};
 use outbox::Settings;
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "a measurement: cargo test --release -p outbox throughput -- --ignored --nocapture"]
+#[ignore = "a measurement, which `make bench` takes"]
 async fn rows_per_second() {
     let postgres = Postgres::start("throughput");
     let client = postgres.with_table(&table()).await;
