@@ -2,7 +2,7 @@
 //!
 //! A browser can't send a key with each request by itself, and must not store it where a script could read it.
 //! So the key is given once, in a form; what the browser keeps is a random word that stands for whoever gave it,
-//! in this process' memory and for [`LASTS`] only. See docs/decisions/0016-dashboard.md.
+//! in this process' memory and for [`LASTS`] only. See docs/decisions/0018-dashboard.md.
 
 use axum::response::{IntoResponse as _, Response};
 use edge::{Keys, Principal, Problem, Scope};

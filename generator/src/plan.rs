@@ -92,6 +92,7 @@ pub(crate) enum Happening {
         slot: usize,
         channel: &'static str,
         text: String,
+        is_toxic: bool,
     },
     Quality(Sample),
     /// `contact`: whether name and mail were left, and then whether they may be used.
