@@ -11,7 +11,7 @@ use serde_json::Value;
 use std::time::Duration;
 
 /// An answer as rows of cells.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Table {
     /// Its columns, in order. Names may repeat.
     pub columns: Vec<Column>,
@@ -21,6 +21,10 @@ pub struct Table {
     pub more: bool,
     /// What to know about the values, a sentence each.
     pub warnings: Vec<String>,
+    /// How it is drawn, if it is a report's that says so.
+    pub chart: Option<charts::Chart>,
+    /// How long ago the newest event was received that it could know of, in seconds; reports only.
+    pub freshness_s: Option<f64>,
 }
 
 impl Table {
@@ -217,9 +221,6 @@ pub trait Source: Send + Sync + 'static {
         viewer: &Principal,
         rows: usize,
     ) -> Result<Table, Problem>;
-
-    /// The chart of a report's answer; `None` if it has none.
-    fn chart(&self, report: &str, answer: &Table) -> Option<charts::Chart>;
 
     /// Runs a statement, with texts for its placeholders (`$name`); no more than `rows` of its rows are answered.
     async fn query(&self, sql: &str, texts: &[(&str, &str)], viewer: &Principal, rows: usize)

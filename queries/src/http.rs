@@ -5,7 +5,7 @@
 //! ends as HTTP says it should is a whole one, in every format.
 
 use crate::audit::Books;
-use crate::engine::{FRESHNESS, Viewer};
+use crate::engine::Viewer;
 use crate::format::{Encoder, Format};
 use crate::page::{self, Page};
 use crate::{Answer, Engine, Error, Parameters, catalogue, reports};
@@ -70,12 +70,8 @@ async fn sql(
     let format = format(&headers, &mut body::query(given)?)?;
     let body = body::bytes(body)?;
     let sql = question(&headers, &body)?;
-    let question = asked(&sql, Vec::new(), &viewer, false);
+    let question = crate::Question::new(&sql, Parameters::new(), &viewer);
     answer(&shared.engine, &headers, (format, Page::default()), question).await
-}
-
-fn asked(sql: &str, parameters: Parameters, viewer: &Viewer, is_report: bool) -> crate::Question {
-    crate::Question { is_report, ..crate::Question::new(sql, parameters, viewer) }
 }
 
 /// The format that `?format=` names, which is taken out of what is given, else the one that `Accept` asks for.
@@ -160,10 +156,7 @@ async fn run_report(
 ) -> Answered {
     let report = reports::find(name).map_err(|error| error.to_problem())?;
     let format = format(headers, &mut given)?;
-    let parameters = report.bind(&given).map_err(|error| error.to_problem())?;
-    let made = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
-    let page = Page::of(report, &given, made);
-    let question = asked(&report.sql, parameters, viewer, report.name != FRESHNESS);
+    let (question, page) = report.asked(&given, viewer).map_err(|error| error.to_problem())?;
     answer(&shared.engine, headers, (format, page), question).await
 }
 

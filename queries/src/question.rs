@@ -25,7 +25,8 @@ pub struct Question {
 }
 
 impl Question {
-    pub(crate) fn new(sql: &str, parameters: Parameters, viewer: &Viewer) -> Self {
+    /// A statement with values for its placeholders, no more.
+    pub fn new(sql: &str, parameters: Parameters, viewer: &Viewer) -> Self {
         Self { sql: sql.to_owned(), parameters, viewer: viewer.clone(), is_report: false, surroundings: None }
     }
 }

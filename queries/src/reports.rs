@@ -17,7 +17,9 @@ mod param;
 pub use drawing::Drawing;
 pub use param::{Kind, Param};
 
-use crate::{Error, Parameters, Result, near};
+use crate::engine::FRESHNESS;
+use crate::page::Page;
+use crate::{Error, Parameters, Question, Result, Viewer, near};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -127,6 +129,18 @@ impl Report {
             value.map(|value| (param.name.clone(), value)).map_err(Error::Refused)
         });
         bound.collect()
+    }
+
+    /// The question that it asks with these parameters, and the page that its answer may become.
+    ///
+    /// # Errors
+    /// As [`Self::bind`].
+    pub fn asked(&self, given: &[(String, String)], viewer: &Viewer) -> Result<(Question, Page)> {
+        // The report on freshness has the ages themselves.
+        let is_report = self.name != FRESHNESS;
+        let question = Question { is_report, ..Question::new(&self.sql, self.bind(given)?, viewer) };
+        let made = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+        Ok((question, Page::of(self, given, made)))
     }
 }
 

@@ -13,15 +13,19 @@ use events::schema::SharedRegistry;
 use futures::{StreamExt as _, stream};
 use queries::audit::Books;
 use queries::format::{Encoder, Format};
-use queries::{Answer, Engine, Error, Parameters, Viewer, catalogue, reports, view};
+use queries::page::Page;
+use queries::{Answer, Engine, Error, Parameters, Question, Viewer, catalogue, reports, view};
 use serde_json::Value;
 
 /// Formats to download, with their file's ending and what stands on the button.
-const FORMATS: [(Format, &str, &str); 4] = [
+const FORMATS: [(Format, &str, &str); 7] = [
     (Format::Csv, "csv", "CSV"),
     (Format::Json, "json", "JSON"),
     (Format::Ndjson, "ndjson", "NDJSON"),
     (Format::Arrow, "arrow", "Arrow"),
+    (Format::Parquet, "parquet", "Parquet"),
+    (Format::Markdown, "md", "Markdown"),
+    (Format::Html, "html", "HTML"),
 ];
 
 /// What the pages of this process are answered from.
@@ -33,16 +37,8 @@ pub(crate) struct Pages {
 }
 
 impl Pages {
-    async fn table(
-        &self,
-        sql: &str,
-        parameters: Parameters,
-        viewer: &Principal,
-        rows: usize,
-    ) -> Result<Table, Problem> {
-        let answer = self.engine.query(sql, parameters, &Viewer::of(viewer)).await;
-        let answer = answer.map_err(|error| error.to_problem())?;
-        first(answer, rows).await.map_err(|error| error.to_problem())
+    async fn answer(&self, question: Question) -> Result<Answer, Problem> {
+        self.engine.ask(question).await.map_err(|error| error.to_problem())
     }
 }
 
@@ -70,13 +66,18 @@ impl Source for Pages {
         viewer: &Principal,
         rows: usize,
     ) -> Result<Table, Problem> {
-        let report = reports::find(name).map_err(|error| error.to_problem())?;
-        let parameters = report.bind(given).map_err(|error| error.to_problem())?;
-        self.table(&report.sql, parameters, viewer, rows).await
-    }
-
-    fn chart(&self, report: &str, answer: &Table) -> Option<charts::Chart> {
-        chart(report, answer)
+        let problem = |error: Error| error.to_problem();
+        let report = reports::find(name).map_err(problem)?;
+        let (question, _) = report.asked(given, &Viewer::of(viewer)).map_err(problem)?;
+        let has_freshness = question.is_report;
+        let (mut table, batches) = first(self.answer(question).await?, rows).await.map_err(problem)?;
+        table.chart = report.chart.as_ref().and_then(|drawing| drawing.chart(&report.title, &batches));
+        if has_freshness {
+            // The same on each row: a page says it once.
+            table.columns.pop();
+            table.freshness_s = table.rows.iter_mut().filter_map(Vec::pop).last().and_then(|cell| cell.number());
+        }
+        Ok(table)
     }
 
     async fn query(
@@ -86,7 +87,9 @@ impl Source for Pages {
         viewer: &Principal,
         rows: usize,
     ) -> Result<Table, Problem> {
-        self.table(sql, view::texts(texts), viewer, rows).await
+        let question = Question::new(sql, view::texts(texts), &Viewer::of(viewer));
+        let first = first(self.answer(question).await?, rows).await;
+        first.map(|(table, _)| table).map_err(|error| error.to_problem())
     }
 
     fn formats(&self) -> Vec<dashboard::Format> {
@@ -97,17 +100,17 @@ impl Source for Pages {
         let known = FORMATS.iter().find(|(_, name, _)| *name == format);
         let (format, ..) = known.ok_or_else(|| Problem::not_found(format!("no format {format:?}")))?;
         let problem = |error: Error| error.to_problem();
-        let (sql, parameters) = match ask {
-            Ask::Sql(sql) => (sql.as_str(), Parameters::new()),
+        let viewer = Viewer::of(viewer);
+        let (question, page) = match ask {
+            Ask::Sql(sql) => (Question::new(sql, Parameters::new(), &viewer), Page::default()),
             Ask::Report(name, given) => {
-                let report = reports::find(name).map_err(problem)?;
-                (report.sql.as_str(), report.bind(given).map_err(problem)?)
+                reports::find(name).and_then(|report| report.asked(given, &viewer)).map_err(problem)?
             }
         };
-        let answer = self.engine.query(sql, parameters, &Viewer::of(viewer)).await.map_err(problem)?;
-        let encoder = Encoder::new(*format, answer.schema()).map_err(problem)?;
+        let answer = self.answer(question).await?;
+        let encoder = Encoder::of_page(*format, answer.schema(), page).map_err(problem)?;
         let body = Body::from_stream(encoded(answer, encoder));
-        Ok(([("content-type", format.media_type())], body).into_response())
+        Ok(([("content-type", format.content_type())], body).into_response())
     }
 
     async fn catalogue(&self) -> Result<Vec<TableInfo>, Problem> {
@@ -178,6 +181,8 @@ fn report(report: &reports::Report) -> dashboard::Report {
             reports::Kind::Float => Input::Number,
             reports::Kind::Bool => Input::Choice(vec!["true".into(), "false".into()]),
             reports::Kind::Date => Input::Date,
+            reports::Kind::Time => Input::Text,
+            reports::Kind::OneOf => Input::Choice(param.choices.clone()),
         },
     };
     dashboard::Report {
@@ -188,22 +193,25 @@ fn report(report: &reports::Report) -> dashboard::Report {
     }
 }
 
-/// The first rows of an answer.
-async fn first(mut answer: Answer, rows: usize) -> Result<Table, Error> {
+/// The first rows of an answer, as cells and as they are.
+async fn first(mut answer: Answer, rows: usize) -> Result<(Table, Vec<RecordBatch>), Error> {
     let fields = answer.schema().fields().clone();
     let columns = fields.iter().map(|field| Column { name: field.name().clone(), kind: kind(field.data_type()) });
     let mut table = Table { columns: columns.collect(), ..Table::default() };
+    let mut batches = Vec::new();
     while let Some(batch) = answer.next().await {
         let batch = batch?;
         let room = rows - table.rows.len();
         table.more = batch.num_rows() > room;
-        cells(&batch.slice(0, room.min(batch.num_rows())), &mut table.rows)?;
+        let batch = batch.slice(0, room.min(batch.num_rows()));
+        cells(&batch, &mut table.rows)?;
+        batches.push(batch);
         if table.more {
             break;
         }
     }
     table.warnings = answer.warnings().to_vec();
-    Ok(table)
+    Ok((table, batches))
 }
 
 fn kind(data_type: &DataType) -> Kind {
@@ -236,40 +244,4 @@ fn cells(batch: &RecordBatch, rows: &mut Vec<Vec<Cell>>) -> Result<(), Error> {
         rows.push(columns.iter().map(cell).collect());
     }
     Ok(())
-}
-
-/// How a report is drawn: its kind, what stands on a bar, the figures, and what they are.
-fn drawn(report: &str) -> Option<(charts::Kind, &'static [&'static str], &'static [&'static str], charts::Unit)> {
-    use charts::Kind::{Bar, Share};
-    use charts::Unit::{Number, Percent};
-    Some(match report {
-        "first_blood" => (Bar, &["champion"], &["rate"], Percent),
-        "champion_mastery" => (Bar, &["player_id", "champion"], &["games"], Number),
-        "connection_types" => (Bar, &["region", "connection"], &["share"], Percent),
-        "provider_leaderboard" => (Share, &["provider"], &["great", "good", "ok", "poor"], Percent),
-        "key_bindings" => (Bar, &["spell", "key"], &["share"], Percent),
-        "crashes" => (Bar, &["signature", "version"], &["crashes"], Number),
-        "freshness" => (Bar, &["table"], &["age_s"], Number),
-        _ => return None,
-    })
-}
-
-fn chart(report: &str, answer: &Table) -> Option<charts::Chart> {
-    let (kind, labels, series, unit) = drawn(report)?;
-    let places = labels.iter().map(|name| answer.place(name)).collect::<Option<Vec<_>>>()?;
-    let label =
-        |row: &Vec<Cell>| places.iter().map(|place| row[*place].text().unwrap_or("–")).collect::<Vec<_>>().join(" · ");
-    let values = |name: &&str| {
-        let place = answer.place(name)?;
-        let values = answer.rows.iter().map(|row| row[place].number().unwrap_or(f64::NAN)).collect();
-        Some(charts::Series { name: (*name).to_owned(), values })
-    };
-    Some(charts::Chart {
-        kind,
-        title: reports::find(report).map(|report| report.title.clone()).unwrap_or_default(),
-        labels: answer.rows.iter().map(label).collect(),
-        series: series.iter().filter_map(values).collect(),
-        unit,
-        ..charts::Chart::default()
-    })
 }

@@ -3,8 +3,8 @@
 use super::pages::Pages;
 use super::parts::{Part, Parts, bytes};
 use super::postgres::Taken;
-use super::streams::Streams;
 use super::schedule;
+use super::streams::Streams;
 use crate::exit::Failure;
 use crate::options::{LogKind, Options};
 use axum::Router;

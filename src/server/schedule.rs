@@ -68,14 +68,14 @@ impl Reports {
             Format::Json => Written::Json,
             Format::Ndjson => Written::Ndjson,
             Format::Table => Written::Table,
-            Format::Parquet | Format::Markdown | Format::Html => {
-                return Err(queries::Error::Refused(format!("reports are not written as {:?}", request.format)));
-            }
+            Format::Parquet => Written::Parquet,
+            Format::Markdown => Written::Markdown,
+            Format::Html => Written::Html,
         };
-        let report = reports::find(&request.report)?;
         let viewer = Viewer { name: "schedules".into(), personal: false };
-        let mut answer = self.0.query(&report.sql, report.bind(&request.params)?, &viewer).await?;
-        let mut encoder = Encoder::new(written, answer.schema())?;
+        let (question, page) = reports::find(&request.report)?.asked(&request.params, &viewer)?;
+        let mut answer = self.0.ask(question).await?;
+        let mut encoder = Encoder::of_page(written, answer.schema(), page)?;
         let (mut bytes, mut rows) = (Vec::new(), 0);
         while let Some(batch) = answer.next().await {
             let batch = batch?;

@@ -58,11 +58,12 @@ pub(crate) async fn page(Path(name): Path<String>, look: Look) -> Response {
             Err(problem) if problem.status == StatusCode::NOT_FOUND => (empty("Nothing to show yet", &problem.detail)),
             Err(problem) => (alert(problem)),
             Ok(answer) => {
-                @if let Some(chart) = look.app.source.chart(&report.name, answer).filter(|_| !answer.rows.is_empty()) {
+                @if let Some(chart) = answer.chart.as_ref().filter(|_| !answer.rows.is_empty()) {
                     div class={ "scroll drawn of-" (report.name) } role="region" aria-label="Chart" tabindex="0" {
-                        (PreEscaped(charts::svg(&chart)))
+                        (PreEscaped(charts::svg(chart)))
                     }
                 }
+                @if let Some(age_s) = answer.freshness_s { p.note { "The newest event came " (show::ago(age_s)) " ago." } }
                 (downloads(&look, &report, &asked))
                 (show::table(&report.title, answer))
             }

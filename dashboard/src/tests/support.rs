@@ -54,7 +54,7 @@ fn hostile() -> Table {
         row
     };
     let rows = vec![row(text(HOSTILE)), row(Cell::Bytes(vec![0, 255, b'<'])), row(Cell::Null)];
-    Table { columns, rows, more: true, warnings: vec![HOSTILE.to_owned()] }
+    Table { columns, rows, more: true, warnings: vec![HOSTILE.to_owned()], ..Table::default() }
 }
 
 #[async_trait]
@@ -99,14 +99,12 @@ impl Source for Fake {
 
     async fn report(&self, _: &str, given: &[(String, String)], _: &Principal, _: usize) -> Result<Table, Problem> {
         let mut answer = self.answer.clone().unwrap_or_else(|| Ok(hostile()))?;
-        answer.warnings.extend(given.iter().map(|(name, value)| format!("{name}={value}")));
-        Ok(answer)
-    }
-
-    fn chart(&self, _: &str, answer: &Table) -> Option<charts::Chart> {
         let series = vec![charts::Series { name: HOSTILE.into(), values: vec![1.0; answer.rows.len()] }];
         let labels = vec![HOSTILE.to_owned(); answer.rows.len()];
-        Some(charts::Chart { title: HOSTILE.into(), labels, series, ..charts::Chart::default() })
+        answer.chart = Some(charts::Chart { title: HOSTILE.into(), labels, series, ..charts::Chart::default() });
+        answer.freshness_s = Some(0.25);
+        answer.warnings.extend(given.iter().map(|(name, value)| format!("{name}={value}")));
+        Ok(answer)
     }
 
     async fn query(&self, _: &str, _: &[(&str, &str)], viewer: &Principal, _: usize) -> Result<Table, Problem> {

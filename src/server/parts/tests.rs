@@ -182,6 +182,7 @@ async fn only_a_log(dir: &Path) -> Parts {
         tasks: JoinSet::new(),
         further,
         stop: CancellationToken::new(),
+        watching: CancellationToken::new(),
         log: OpenLog::Embedded(log),
         ingest: None,
         flusher,
