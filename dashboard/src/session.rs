@@ -136,7 +136,9 @@ pub(crate) fn check_origin(headers: &HeaderMap) -> Result<(), Problem> {
     let same = match (text("sec-fetch-site"), text("origin")) {
         (Some(site), _) => matches!(site, "same-origin" | "none"),
         (None, Some(origin)) => {
-            let from = origin.parse::<Uri>().ok().and_then(|uri| uri.authority().map(ToString::to_string));
+            // `null`, which a browser says of pages without an origin, has no scheme.
+            let from = origin.parse::<Uri>().ok().filter(|uri| uri.scheme().is_some());
+            let from = from.and_then(|uri| uri.authority().map(ToString::to_string));
             from.is_some() && from.as_deref() == text("host")
         }
         (None, None) => cookie(headers).is_none(),

@@ -137,6 +137,8 @@ const METRICS: &[(Kind, &str, &str)] = &[
     (Histogram, "killfeed_fresh_wait_seconds", "Time that a query took to read the log to its end"),
     (Gauge, "killfeed_queries_audit_balanced", "1 if the last audit balanced, else 0"),
     (Gauge, "killfeed_queries_audit_timestamp_seconds", "When that was, since the epoch"),
+    (Gauge, "killfeed_postgres_connections", "Connections by PostgreSQL's protocol"),
+    (Counter, "killfeed_postgres_refused_connections_total", "Connections closed at the limit of 100"),
     (Counter, "killfeed_schedules_ticks_total", "Ticks that this process brought to an end, by outcome"),
     (Histogram, "killfeed_schedules_run_seconds", "Time of a report's run"),
     (Counter, "killfeed_schedules_deliveries_total", "Tries to deliver, by outcome"),
