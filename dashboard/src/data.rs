@@ -61,6 +61,8 @@ pub enum Cell {
     Null,
     /// The value as text; numbers in decimal, times in RFC 3339.
     Text(String),
+    /// A list of texts: a transcript, evidence.
+    Lines(Vec<String>),
     /// Bytes that may be no text.
     Bytes(Vec<u8>),
 }
@@ -70,7 +72,7 @@ impl Cell {
     pub fn text(&self) -> Option<&str> {
         match self {
             Self::Text(text) => Some(text),
-            Self::Null | Self::Bytes(_) => None,
+            Self::Null | Self::Lines(_) | Self::Bytes(_) => None,
         }
     }
 

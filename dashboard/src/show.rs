@@ -6,6 +6,8 @@ use std::fmt::Write as _;
 
 /// Characters of a cell that a table shows; the rest is in the download.
 const CELL_MAX: usize = 300;
+/// Lines that are shown of a list.
+const LINES_MAX: usize = 200;
 /// Bytes of a cell that are shown in hex.
 const HEX_MAX: usize = 24;
 
@@ -117,6 +119,11 @@ fn cell(kind: Kind, cell: &Cell, digits: Option<usize>) -> Markup {
         @match cell {
             Cell::Null => span.null { "null" },
             Cell::Bytes(bytes) => code { (hex(bytes)) },
+            Cell::Lines(lines) => details.lines {
+                summary { (lines.len()) @if lines.len() == 1 { " line" } @else { " lines" } }
+                ul { @for line in lines.iter().take(LINES_MAX) { li { (cut(&visible(line), CELL_MAX)) } } }
+                @if lines.len() > LINES_MAX { p.note { "and more" } }
+            },
             Cell::Text(text) => @match kind {
                 Kind::Number => (grouped(&padded(text, digits))),
                 Kind::Time => time datetime=(text) { (time(text)) },

@@ -227,6 +227,10 @@ fn cells(batch: &RecordBatch, rows: &mut Vec<Vec<Cell>>) -> Result<(), Error> {
     let internal = |error: arrow::error::ArrowError| Error::Internal(error.to_string());
     let texts = view::cells(batch)?;
     let mut columns = Vec::new();
+    let is_lines = |column: usize| match batch.column(column).data_type() {
+        DataType::List(item) | DataType::LargeList(item) => item.data_type().is_string(),
+        _ => false,
+    };
     for (raw, shown) in batch.columns().iter().zip(texts.columns()) {
         columns.push(match raw.data_type() {
             DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
@@ -236,12 +240,21 @@ fn cells(batch: &RecordBatch, rows: &mut Vec<Vec<Cell>>) -> Result<(), Error> {
         });
     }
     for row in 0..batch.num_rows() {
-        let cell = |column: &arrow::array::ArrayRef| match column.data_type() {
+        let cell = |(place, column): (usize, &arrow::array::ArrayRef)| match column.data_type() {
             _ if column.is_null(row) => Cell::Null,
             DataType::LargeBinary => Cell::Bytes(column.as_binary::<i64>().value(row).to_vec()),
-            _ => Cell::Text(column.as_string::<i64>().value(row).to_owned()),
+            _ => text(column.as_string::<i64>().value(row), is_lines(place)),
         };
-        rows.push(columns.iter().map(cell).collect());
+        rows.push(columns.iter().enumerate().map(cell).collect());
     }
     Ok(())
+}
+
+/// A text, or the list of texts that it is the JSON of.
+fn text(text: &str, is_lines: bool) -> Cell {
+    let lines = is_lines.then(|| serde_json::from_str::<Vec<Option<String>>>(text).ok()).flatten();
+    match lines {
+        Some(lines) => Cell::Lines(lines.into_iter().flatten().collect()),
+        None => Cell::Text(text.to_owned()),
+    }
 }

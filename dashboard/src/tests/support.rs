@@ -47,10 +47,11 @@ fn hostile() -> Table {
     columns.push(column("received_at", Kind::Time));
     columns.push(column("payload", Kind::Text));
     columns.push(column(HOSTILE, Kind::Text));
+    columns.push(column("transcript", Kind::Text));
     let row = |payload: Cell| {
         let mut row: Vec<Cell> = texts.map(|_| text(HOSTILE)).into();
         row.extend(numbers.map(|_| text("0.25")));
-        row.extend([text(HOSTILE), payload, Cell::Null]);
+        row.extend([text(HOSTILE), payload, Cell::Null, Cell::Lines(vec![HOSTILE.to_owned(), "gg".to_owned()])]);
         row
     };
     let rows = vec![row(text(HOSTILE)), row(Cell::Bytes(vec![0, 255, b'<'])), row(Cell::Null)];
