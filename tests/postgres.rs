@@ -20,8 +20,9 @@ async fn served(home: &Home, args: &[&str]) -> (Server, u16) {
 async fn with_events(home: &Home) -> (Server, u16) {
     let (server, port) = served(home, &[]).await;
     let said = |n: u32| event("chat.message", &format!("c{n}"), &json!({ "text": format!("gg {n}"), "n": n }));
-    let score =
-        |n: u32| event("game.score", &format!("s{n}"), &json!({ "score": f64::from(n) / 2.0, "won": n % 2 == 0 }));
+    let score = |n: u32| {
+        event("game.score", &format!("s{n}"), &json!({ "score": f64::from(n) / 2.0, "won": n.is_multiple_of(2) }))
+    };
     server.accept(&(0..50).map(said).chain((0..10).map(score)).collect::<Vec<_>>()).await;
     server.flush().await;
     (server, port)
@@ -208,7 +209,7 @@ async fn the_password_is_a_key_and_its_scopes_hold() {
     let flushed = server.http.post(format!("{}/v1/flush", server.url)).bearer_auth(operator).send().await.unwrap();
     assert_eq!(flushed.status(), 200);
     for password in ["kf_nobody", client, operator] {
-        let refused = connect(port, password).await.err().expect("refused");
+        let refused = connect(port, password).await.unwrap_err();
         assert_eq!(refused.code().unwrap().code(), "28P01", "{refused:?}");
     }
     let email = async |key| {

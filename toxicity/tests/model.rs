@@ -1,4 +1,5 @@
 //! Models: what they learn, and which files they are read from.
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests, too")]
 
 use std::fmt::Write as _;
 use toxicity::{Evaluation, FileError, Label, Labels, Message, Model, Settings, TrainError};
