@@ -1,11 +1,11 @@
 //! How a report's answer is drawn: the line `chart:` of its header.
 //!
 //! ```text
-//! -- chart: KIND x=COLUMN y=COLUMN[,COLUMN...] [by=COLUMN] [unit=percent]
+//! -- chart: KIND x=COLUMN[,COLUMN...] y=COLUMN[,COLUMN...] [by=COLUMN] [unit=percent]
 //! ```
 //!
-//! KIND is `bar`, `line`, `stacked` or `share` (see [`charts::Kind`]). `x` names the rows or places them in time,
-//! each `y` is a series. With `by`, there is one `y`, and each value of that column is a series of its own.
+//! KIND is `bar`, `line`, `stacked` or `share` (see [`charts::Kind`]). `x` names the rows (several columns
+//! with a dot between) or places them in time, each `y` is a series. With `by`, there is one `y`, and each value of that column is a series of its own.
 //! A test holds the columns against what the SQL gives.
 
 use crate::present::{Shape, present};
@@ -24,8 +24,8 @@ pub struct Drawing {
     /// `bar`, `line`, `stacked`, `share`.
     #[serde(serialize_with = "kind_name")]
     pub kind: charts::Kind,
-    /// The column that names a row, or places it in time.
-    pub x: String,
+    /// The columns that name a row, or the one that places it in time.
+    pub x: Vec<String>,
     /// The columns of figures.
     pub y: Vec<String>,
     /// The column whose values are the series.
@@ -45,21 +45,23 @@ impl Drawing {
     /// # Errors
     /// Says what is wrong with it.
     pub fn parse(text: &str) -> Result<Self, String> {
+        let list = |columns: &str| columns.split(',').map(str::to_owned).collect::<Vec<_>>();
         let mut words = text.split_whitespace();
         let kind = words.next().unwrap_or_default();
         let kinds = || charts::Kind::ALL.map(charts::Kind::name).join(", ");
         let kind = charts::Kind::named(kind).ok_or_else(|| format!("a chart is one of {}, not {kind:?}", kinds()))?;
-        let mut drawing = Self { kind, x: String::new(), y: Vec::new(), by: None, percent: false };
+        let mut drawing = Self { kind, x: Vec::new(), y: Vec::new(), by: None, percent: false };
         for word in words {
             match word.split_once('=') {
-                Some(("x", column)) => drawing.x = column.to_owned(),
-                Some(("y", columns)) => drawing.y = columns.split(',').map(str::to_owned).collect(),
+                Some(("x", columns)) => drawing.x = list(columns),
+                Some(("y", columns)) => drawing.y = list(columns),
                 Some(("by", column)) => drawing.by = Some(column.to_owned()),
                 Some(("unit", "percent")) => drawing.percent = true,
                 _ => return Err(format!("a chart has x=, y=, by= and unit=percent, not {word:?}")),
             }
         }
-        if drawing.x.is_empty() || drawing.y.is_empty() || drawing.y.iter().any(String::is_empty) {
+        let named = |columns: &[String]| !columns.is_empty() && !columns.iter().any(String::is_empty);
+        if !named(&drawing.x) || !named(&drawing.y) {
             return Err("a chart needs x=COLUMN and y=COLUMN".into());
         }
         if drawing.by.is_some() && drawing.y.len() > 1 {
@@ -73,7 +75,7 @@ impl Drawing {
     /// # Errors
     /// Names a column that is missing, or is no number where one is needed.
     pub fn check(&self, schema: &Schema) -> Result<(), String> {
-        for name in [&self.x].into_iter().chain(&self.by).chain(&self.y) {
+        for name in self.x.iter().chain(&self.by).chain(&self.y) {
             schema.field_with_name(name).map_err(|_| format!("the answer has no column {name:?} to draw"))?;
         }
         for name in &self.y {
@@ -88,7 +90,9 @@ impl Drawing {
     /// The chart of these rows; `None` if they lack a column.
     pub fn chart(&self, title: &str, batches: &[RecordBatch]) -> Option<Chart> {
         let unit = if self.percent { Unit::Percent } else { Unit::Number };
-        let labels = texts(batches, &self.x)?;
+        let columns = self.x.iter().map(|name| texts(batches, name)).collect::<Option<Vec<_>>>()?;
+        let label = |row: usize| columns.iter().map(|column| column[row].as_str()).collect::<Vec<_>>().join(" · ");
+        let labels: Vec<String> = (0..columns.first()?.len()).map(label).collect();
         let chart = Chart { kind: self.kind, title: title.to_owned(), unit, ..Chart::default() };
         let Some(by) = &self.by else {
             let series = self.y.iter().map(|name| Some(Series { name: name.clone(), values: figures(batches, name)? }));
@@ -156,10 +160,12 @@ mod tests {
     #[test]
     fn the_header_line_is_checked() {
         let drawing = Drawing::parse(" line x=day y=a,b unit=percent").unwrap();
-        assert_eq!((drawing.kind, drawing.x.as_str(), drawing.y.len()), (charts::Kind::Line, "day", 2));
+        assert_eq!((drawing.kind, drawing.x.join(" "), drawing.y.len()), (charts::Kind::Line, "day".into(), 2));
+        assert_eq!(Drawing::parse("bar x=a,b y=c").unwrap().x, ["a", "b"]);
         assert!(drawing.percent && drawing.by.is_none());
         for (text, error) in [
             ("", "a chart is one of bar, line, stacked, share, not \"\""),
+            ("bar x=a, y=b", "needs x=COLUMN and y=COLUMN"),
             ("bar x=a", "needs x=COLUMN and y=COLUMN"),
             ("bar x=a y=b,", "needs x=COLUMN and y=COLUMN"),
             ("bar x=a y=b z=c", "not \"z=c\""),
