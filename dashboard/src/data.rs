@@ -146,8 +146,8 @@ pub struct Format {
 pub struct TableInfo {
     /// Its name.
     pub name: String,
-    /// Rows in its newest version.
-    pub rows: u64,
+    /// Rows in its newest version, where counted.
+    pub rows: Option<u64>,
     /// Bytes of its files, where known.
     pub bytes: Option<u64>,
     /// When its newest event was received, RFC 3339.

@@ -2,7 +2,7 @@
 
 use crate::answer::Notes;
 use crate::snapshots::Snapshot;
-use crate::{Engine, Error, Result};
+use crate::{Engine, Error, Result, latest};
 use datafusion::arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use datafusion::arrow::datatypes::DataType;
 use datafusion::functions_aggregate::expr_fn::max;
@@ -18,9 +18,11 @@ pub const TABLE: &str = "killfeed_tables";
 pub struct Table {
     /// Its name.
     pub table: String,
-    /// Rows in its newest version, and in the log's tail.
-    pub rows: u64,
-    /// `received_at` of its newest row, RFC 3339; `None` if it is empty or has no such column.
+    /// Rows in its newest version, and in the log's tail. Those of a `<table>_latest` aren't counted: it would
+    /// take a look at the whole table, and tell how many players there are where players are the key.
+    pub rows: Option<u64>,
+    /// `received_at` of its newest row, RFC 3339; `None` if it is empty or has no such column. Of a
+    /// `<table>_latest`, that of its table.
     pub newest: Option<String>,
     /// Its columns, in order.
     pub columns: Vec<Column>,
@@ -57,6 +59,13 @@ async fn noted(engine: &Engine) -> Result<(Vec<Table>, Notes)> {
     let mut tables = Vec::new();
     let views = engine.all_views(&context).await?;
     for snapshot in views.tables.values() {
+        if let Some(made_of) = latest::table_of(&snapshot.name) {
+            // The name of the table sorts before.
+            let newest_us =
+                tables.iter().find(|table: &&Table| table.table == made_of).and_then(|table| table.newest_us);
+            tables.push(Table::of(snapshot, None, newest_us));
+            continue;
+        }
         let (engine, snapshot) = (engine.clone(), snapshot.clone());
         let runtime = engine.runtime()?.clone();
         let task = runtime.spawn(async move { describe(&engine, &snapshot).await });
@@ -82,13 +91,14 @@ async fn describe(engine: &Engine, snapshot: &Snapshot) -> Result<Table> {
             newest_us = micros.and_then(|micros| micros.iter().next().flatten());
         }
     }
-    Ok(Table {
-        table: snapshot.name.clone(),
-        rows,
-        newest: newest_us.and_then(crate::present::micros),
-        columns: columns(snapshot),
-        newest_us,
-    })
+    Ok(Table::of(snapshot, Some(rows), newest_us))
+}
+
+impl Table {
+    fn of(snapshot: &Snapshot, rows: Option<u64>, newest_us: Option<i64>) -> Self {
+        let newest = newest_us.and_then(crate::present::micros);
+        Self { table: snapshot.name.clone(), rows, newest, columns: columns(snapshot), newest_us }
+    }
 }
 
 fn columns(snapshot: &Snapshot) -> Vec<Column> {
@@ -100,9 +110,12 @@ fn columns(snapshot: &Snapshot) -> Vec<Column> {
             column: field.name().clone(),
             data_type: type_name(field.data_type()),
             field: original.cloned(),
-            note: widen.map(|_| {
-                "some values don't fit this type and stand in extra; `killfeed schema apply` widens it".into()
-            }),
+            note: match widen {
+                Some(_) => {
+                    Some("some values don't fit this type and stand in extra; `killfeed schema apply` widens it".into())
+                }
+                None => snapshot.key.contains(field.name()).then(|| "key: of each one, the newest row".into()),
+            },
         }
     });
     columns.collect()
@@ -134,7 +147,7 @@ pub fn type_name(data_type: &DataType) -> String {
 pub(crate) async fn tables_batch(engine: &Engine) -> Result<(RecordBatch, Notes)> {
     let (tables, notes) = noted(engine).await?;
     let names: StringArray = tables.iter().map(|table| Some(table.table.as_str())).collect();
-    let rows: Int64Array = tables.iter().map(|table| i64::try_from(table.rows).ok()).collect();
+    let rows: Int64Array = tables.iter().map(|table| i64::try_from(table.rows?).ok()).collect();
     let newest: TimestampMicrosecondArray = tables.iter().map(|table| table.newest_us).collect();
     let columns: [(&str, ArrayRef); 3] =
         [("table", Arc::new(names)), ("rows", Arc::new(rows)), ("newest", Arc::new(newest.with_timezone("UTC")))];

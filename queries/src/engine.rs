@@ -155,6 +155,10 @@ impl Engine {
         &self.0.store
     }
 
+    pub(crate) fn registry(&self) -> &SharedRegistry {
+        &self.0.registry
+    }
+
     /// Its limits.
     pub fn config(&self) -> &Config {
         &self.0.config
@@ -233,7 +237,7 @@ impl Engine {
     /// If they can't be read.
     pub async fn tables(&self) -> Result<BTreeMap<String, SchemaRef>> {
         let views = self.all_views(&self.session()).await?;
-        Ok(views.tables.into_iter().map(|(name, snapshot)| (name, snapshot.whole().schema())).collect())
+        Ok(views.tables.into_iter().map(|(name, snapshot)| (name, snapshot.schema())).collect())
     }
 
     async fn start(&self, question: Question, started: Instant) -> Result<Answer> {
@@ -333,6 +337,15 @@ impl Engine {
             return Ok(snapshot.whole());
         }
         snapshot.without_personal(&Declared::of(&self.0.registry.current()))
+    }
+
+    /// What this viewer should know of a table without rows.
+    pub(crate) fn keyless(&self, snapshot: &Snapshot, viewer: &Viewer) -> Option<String> {
+        if snapshot.key.is_empty() {
+            return None;
+        }
+        let hidden = (!viewer.personal).then(|| Declared::of(&self.0.registry.current()));
+        snapshot.keyless(hidden.as_ref())
     }
 
     /// The error for a table that isn't there.

@@ -28,6 +28,7 @@ pub mod fresh;
 mod functions;
 mod guard;
 mod http;
+mod latest;
 mod markdown;
 mod mask;
 mod near;

@@ -141,7 +141,7 @@ impl Declared {
 
     /// What is personal in an event table, and in the `<table>_latest` made of it.
     pub(crate) fn table(&self, name: &str) -> Option<&Personal> {
-        self.tables.get(name.strip_suffix("_latest").unwrap_or(name))
+        self.tables.get(crate::latest::table_of(name).unwrap_or(name))
     }
 
     /// What is personal in events of each type, for the table of dead letters.

@@ -140,6 +140,7 @@ impl Run {
         for (name, snapshot) in &views.tables {
             narrow.extend(snapshot.narrow_columns().into_iter().map(|column| (name.clone(), column)));
             let provider = self.engine.visible(snapshot, &self.question.viewer)?;
+            notes.warnings.extend(self.engine.keyless(snapshot, &self.question.viewer));
             context.register_table(TableReference::bare(name.as_str()), provider).map_err(failed)?;
         }
         if self.question.is_report {

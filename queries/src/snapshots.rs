@@ -1,17 +1,19 @@
 //! Tables as a query sees them: the newest snapshot of each table that it names, united with the tail of
-//! the log, with what is personal hidden from those who may not see it.
+//! the log, with what is personal hidden from those who may not see it; and the newest rows of such a table.
 
 use crate::fresh::{Known, Tail};
+use crate::latest::{self, SUFFIX};
 use crate::mask::{Hide, Mask};
 use crate::personal::{Declared, Personal, Rule};
 use crate::scan::Scan;
 use crate::union::Union;
-use crate::{Error, Result};
+use crate::{Error, Result, near};
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
 use datafusion::common::{Column, ScalarValue};
 use datafusion::logical_expr::{Expr, LogicalPlanBuilder, UNNAMED_TABLE, lit};
 use datafusion::prelude::{SessionContext, when};
+use events::schema::Registry;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tables::{DEAD_LETTERS, DeltaTable, Store};
@@ -20,7 +22,12 @@ use tables::{DEAD_LETTERS, DeltaTable, Store};
 #[derive(Debug, Clone)]
 pub(crate) struct Snapshot {
     pub(crate) name: String,
+    /// The event type whose table it is; `None` for killfeed's own.
+    pub(crate) event_type: Option<String>,
+    /// All rows of the table, or of the one that its rows are the newest of.
     provider: Arc<dyn TableProvider>,
+    /// The columns of which its rows are the newest; empty for a table as it is.
+    pub(crate) key: Vec<String>,
     /// The table itself; `None` where all rows are in the log.
     files: Option<DeltaTable>,
     /// When the newest event that came through the log was received, in µs.
@@ -69,23 +76,53 @@ impl Snapshot {
         }
         if with_txns {
             let existing = Some(tables::schema(name, &table)?);
-            known = Known { exists: true, owner, existing, txns: store.txns(&table).await? };
+            known = Known { exists: true, owner: owner.clone(), existing, txns: store.txns(&table).await? };
         }
         let provider = Arc::new(Scan::new(Arc::new(provider), partition_columns));
-        let snapshot = Self { name: name.to_owned(), provider, files: Some(table), seen_us: None };
+        let snapshot = Self {
+            name: name.to_owned(),
+            event_type: owner,
+            provider,
+            key: Vec::new(),
+            files: Some(table),
+            seen_us: None,
+        };
         Ok(Looked { snapshot: Some(snapshot), known })
     }
 
     /// A snapshot with the rows that it lacks; `None` if there is neither.
     pub(crate) fn united(name: &str, snapshot: Option<Self>, tail: Option<Tail>) -> Result<Option<Self>> {
         let Some(tail) = tail else { return Ok(snapshot) };
-        let (stored, files) = match snapshot {
-            Some(snapshot) => (Some(snapshot.provider), snapshot.files),
-            None => (None, None),
+        let (stored, files, event_type) = match snapshot {
+            Some(snapshot) => (Some(snapshot.provider), snapshot.files, snapshot.event_type),
+            None => (None, None, None),
         };
         let provider = Union::new(stored, &tail.batches, &tail.schemas)
             .map_err(|error| Error::Internal(error.strip_backtrace()))?;
-        Ok(Some(Self { name: name.to_owned(), provider: Arc::new(provider), files, seen_us: None }))
+        let (name, provider) = (name.to_owned(), Arc::new(provider));
+        Ok(Some(Self { name, event_type, provider, key: Vec::new(), files, seen_us: None }))
+    }
+
+    /// The newest rows of this table by the key that the newest schema of its type declares, if it declares one.
+    pub(crate) fn latest(&self, registry: &Registry) -> Option<Self> {
+        let key = latest::key_of(registry, self.event_type.as_deref()?);
+        (!key.is_empty()).then(|| Self { name: format!("{}{SUFFIX}", self.name), key, ..self.clone() })
+    }
+
+    /// Why no row of it has a key, for those who may not see what is declared.
+    pub(crate) fn keyless(&self, hidden: Option<&Declared>) -> Option<String> {
+        let schema = self.schema();
+        let names: Vec<String> = schema.fields().iter().map(|field| field.name().clone()).collect();
+        if let Some(missing) = self.key.iter().find(|name| !names.contains(name)) {
+            let near = near::clause(missing, &names);
+            return Some(format!("{}: no rows, since its key {missing:?} is no column yet{near}", self.name));
+        }
+        let rules = hidden?.table(&self.name)?.rules(&schema);
+        let hidden = self.key.iter().find(|name| rules.get(*name) == Some(&Rule::Null))?;
+        Some(format!(
+            "{}: no rows, since its key {hidden:?} is personal, and hidden without the scope personal",
+            self.name
+        ))
     }
 
     /// When its newest event was received, in µs, by the statistics of its files and by what was read of the
@@ -112,10 +149,10 @@ impl Snapshot {
 
     /// All of it, for those who may see it.
     pub(crate) fn whole(&self) -> Arc<dyn TableProvider> {
-        self.provider.clone()
+        latest::newest(self.provider.clone(), &self.key)
     }
 
-    /// It with what is personal read as NULL.
+    /// It with what is personal read as NULL: in its key too, before the newest rows are looked for.
     pub(crate) fn without_personal(&self, declared: &Declared) -> Result<Arc<dyn TableProvider>> {
         let hidden = if self.name == DEAD_LETTERS {
             dead_letters(declared.types())
@@ -139,7 +176,7 @@ impl Snapshot {
             LogicalPlanBuilder::scan(UNNAMED_TABLE, source, None)?.project(columns)?.build()
         });
         let plan = plan.map_err(|error| Error::Internal(error.strip_backtrace()))?;
-        Ok(Arc::new(datafusion::datasource::ViewTable::new(plan, None)))
+        Ok(latest::newest(Arc::new(datafusion::datasource::ViewTable::new(plan, None)), &self.key))
     }
 }
 

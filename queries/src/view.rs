@@ -4,7 +4,7 @@ use crate::catalogue::{self, Column};
 use crate::mask::remove;
 use crate::personal::{Declared, Personal};
 use crate::present::{Shape, present};
-use crate::{Engine, Error, Parameters, Result, Viewer};
+use crate::{Engine, Error, Parameters, Result, Viewer, latest};
 use datafusion::arrow::array::RecordBatch;
 use datafusion::common::ScalarValue;
 use events::headers::{CE_PREFIX, CONTENT_TYPE};
@@ -38,6 +38,7 @@ pub async fn bytes(engine: &Engine, table: &str) -> Result<Option<u64>> {
 /// What a column means: the `description` of its payload field in the newest schema of the table's type, or what
 /// killfeed itself puts there.
 pub fn meaning(registry: &Registry, table: &str, column: &Column) -> Option<String> {
+    let table = latest::table_of(table).unwrap_or(table);
     let described =
         registry.iter().filter(|schema| decode::table_name(&schema.event_type).is_ok_and(|name| name == table));
     let described = described.max_by_key(|schema| schema.version).and_then(|schema| {

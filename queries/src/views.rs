@@ -3,8 +3,9 @@
 
 use crate::fresh::{Cut, Known};
 use crate::snapshots::{Looked, Snapshot};
-use crate::{Engine, Error, Result};
+use crate::{Engine, Error, Result, latest};
 use datafusion::prelude::SessionContext;
+use events::schema::Registry;
 use futures::{StreamExt, TryStreamExt};
 use std::collections::{BTreeMap, BTreeSet};
 use tables::DEAD_LETTERS;
@@ -32,11 +33,28 @@ impl Views {
         }
         Ok(newest_us)
     }
+
+    /// Puts to each table that of its newest rows, where there is a key.
+    fn with_latest(mut self, registry: &Registry) -> Self {
+        // Their names are kept free.
+        self.tables.retain(|name, _| latest::table_of(name).is_none());
+        let latest: Vec<Snapshot> = self.tables.values().filter_map(|table| table.latest(registry)).collect();
+        self.tables.extend(latest.into_iter().map(|table| (table.name.clone(), table)));
+        self
+    }
 }
 
 impl Engine {
     /// The tables of these names as they are now.
     pub(crate) async fn views(&self, names: BTreeSet<String>, context: &SessionContext) -> Result<Views> {
+        let made_of = |name: &String| latest::table_of(name).unwrap_or(name).to_owned();
+        let views = self.tables_of(names.iter().map(made_of).collect(), context).await?;
+        let mut views = views.with_latest(&self.registry().current());
+        views.tables.retain(|name, _| names.contains(name));
+        Ok(views)
+    }
+
+    async fn tables_of(&self, names: BTreeSet<String>, context: &SessionContext) -> Result<Views> {
         let Some(fresh) = self.fresh() else {
             let tables = self.look(names, context).await?.into_iter();
             let tables = tables.filter_map(|(name, looked)| Some((name, looked.snapshot?)));
@@ -50,9 +68,13 @@ impl Engine {
 
     /// All tables that there are, and those that are in the making.
     pub(crate) async fn all_views(&self, context: &SessionContext) -> Result<Views> {
+        Ok(self.all_tables(context).await?.with_latest(&self.registry().current()))
+    }
+
+    async fn all_tables(&self, context: &SessionContext) -> Result<Views> {
         let Some(fresh) = self.fresh() else {
             let names = self.store().table_names().await?.into_iter().collect();
-            return self.views(names, context).await;
+            return self.tables_of(names, context).await;
         };
         let all = ["", DEAD_LETTERS, tables::LEDGER];
         let pinned = fresh.pin(all.into_iter()).await;
@@ -78,7 +100,9 @@ impl Engine {
                 continue;
             }
             let tail = cut.tail(&name, &looked.known, &others)?;
+            let owner = cut.owner(&name, &looked.known);
             let Some(mut snapshot) = Snapshot::united(&name, looked.snapshot, tail)? else { continue };
+            snapshot.event_type = owner;
             snapshot.seen_us = cut.newest_us(&name);
             views.tables.insert(name, snapshot);
         }

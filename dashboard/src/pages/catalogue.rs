@@ -35,7 +35,7 @@ pub(crate) async fn list(look: Look) -> Response {
                     tbody { @for table in &tables { tr {
                         th scope="row" { a href={ "/catalogue/" (segment(&table.name)) } { (table.name) } }
                         td.num { (table.columns.len()) }
-                        td.num { (whole(table.rows)) }
+                        td.num { (rows(table)) }
                         td.num { (bytes(table)) }
                         td { (newest(table)) }
                     } } }
@@ -44,6 +44,10 @@ pub(crate) async fn list(look: Look) -> Response {
         }
     };
     look.page(Here::Catalogue, "Catalogue", &main)
+}
+
+fn rows(table: &TableInfo) -> String {
+    table.rows.map_or_else(|| "–".to_owned(), whole)
 }
 
 fn bytes(table: &TableInfo) -> String {
@@ -68,7 +72,7 @@ pub(crate) async fn page(Path(name): Path<String>, look: Look) -> Response {
         nav.crumbs aria-label="Where this is" { a href="/catalogue" { "Catalogue" } }
         (heading(&table.name, ""))
         dl.facts.inline {
-            dt { "Rows" } dd { (whole(table.rows)) }
+            dt { "Rows" } dd { (rows(table)) }
             dt { "Size" } dd { (bytes(table)) }
             dt { "Newest event" } dd { (newest(table)) }
         }

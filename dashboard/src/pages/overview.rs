@@ -198,7 +198,7 @@ fn by_table(figures: &Figures, tables: &Result<Vec<TableInfo>, Problem>) -> Mark
                                         th scope="row" { a href={ "/catalogue/" (table.name) } { (table.name) } }
                                         td.num { (rate(rows_a_second)) }
                                         td.num { @match age(table) { Some(age) => { (ago(age)) }, None => "–" } }
-                                        td.num { (whole(table.rows)) }
+                                        td.num { @match table.rows { Some(rows) => { (whole(rows)) }, None => "–" } }
                                         td.num { @match table.bytes { Some(bytes) => { (size(bytes)) }, None => "–" } }
                                     }
                                 }

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 /// Rows that the page shows.
 const ROWS_MAX: usize = 1_000;
 /// What stands in the field at first.
-const FIRST: &str = "SELECT * FROM killfeed_tables ORDER BY rows DESC";
+const FIRST: &str = "SELECT * FROM killfeed_tables ORDER BY rows DESC NULLS LAST";
 /// Bytes of a statement that an address can bear.
 const ADDRESS_MAX: usize = 1_500;
 

@@ -127,7 +127,7 @@ impl Source for Fake {
     async fn catalogue(&self) -> Result<Vec<TableInfo>, Problem> {
         let table = |name: &str| TableInfo {
             name: name.to_owned(),
-            rows: 12_345,
+            rows: Some(12_345),
             bytes: Some(1 << 20),
             newest: Some("2026-11-20T10:00:00.5Z".into()),
             columns: vec![ColumnInfo {

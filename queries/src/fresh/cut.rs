@@ -223,10 +223,7 @@ impl Cut {
 
     fn events(&self, name: &str, known: &Known, tail: &mut Tail) -> Result<()> {
         let base = self.base(known);
-        let owner = match known.exists {
-            true => known.owner.clone(),
-            false => self.first_type(name, known),
-        };
+        let owner = self.owner(name, known);
         for (topic, from, to) in self.topics(Carries::Events, &known.txns) {
             let of_owner = |held: &Arc<Held>| held.event_type().map(|kind| &**kind) == owner.as_deref();
             for held in topic.held().into_iter().filter(|held| held.table.as_deref() == Ok(name)).filter(of_owner) {
@@ -234,6 +231,11 @@ impl Cut {
             }
         }
         Ok(())
+    }
+
+    /// The type whose table it is, or will be; `None` for killfeed's own and for others'.
+    pub(crate) fn owner(&self, name: &str, known: &Known) -> Option<String> {
+        if known.exists { known.owner.clone() } else { self.first_type(name, known) }
     }
 
     /// The type that will own a table that isn't there yet: that of the first record, as the sink has it.
@@ -283,11 +285,7 @@ impl Cut {
         };
         let none = Known::default();
         let known = others.get(table).unwrap_or(&none);
-        let owner = match known.exists {
-            true => known.owner.clone(),
-            false => self.first_type(table, known),
-        };
-        match owner {
+        match self.owner(table, known) {
             Some(owner) if owner != event_type => Ok(all(
                 Reason::TableNameTaken,
                 format!("type {event_type} maps to table {table}, which belongs to type {owner}"),

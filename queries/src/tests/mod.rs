@@ -4,6 +4,7 @@ mod answers;
 mod fresh;
 mod hostile;
 mod http;
+mod latest;
 mod limits;
 mod personal;
 pub(crate) mod support;

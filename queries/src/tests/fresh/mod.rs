@@ -2,6 +2,7 @@
 //! and one case of each thing that the two halves may differ in.
 
 mod halves;
+mod latest;
 mod limits;
 mod world;
 
