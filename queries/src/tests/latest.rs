@@ -268,7 +268,7 @@ async fn what_does_not_fit_into_memory_spills_or_fails_alone() {
     }
     let dir = tempfile::tempdir().unwrap();
     let registry = || Registry::of([keyed(1, &["player_id"], &[])]);
-    let small = || Config { memory_bytes: 36 << 20, ..config() };
+    let small = || Config { threads: 1, memory_bytes: 36 << 20, ..config() };
     let spilling = Config { spill_dir: Some(dir.path().join("spill")), ..small() };
     let sql = "SELECT count(*) AS c, min(n) AS low, sum(length(name)) AS l FROM profile_latest";
     let engine = fixture.engine_with(small(), registry());
