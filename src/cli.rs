@@ -36,7 +36,7 @@ pub(crate) enum Command {
     /// Streams in the log: what Kafka's topics should be, making them so, and growing.
     #[command(subcommand)]
     Topics(Topics),
-    /// Ask a question in SQL.
+    /// Ask in SQL: one question, those of standard input, or many in a shell.
     Sql(Sql),
     /// List or run reports.
     #[command(subcommand)]
@@ -116,11 +116,12 @@ pub(crate) enum Topics {
     },
 }
 
-/// Ask a question in SQL.
+/// Ask in SQL.
 #[derive(Debug, Args)]
 pub(crate) struct Sql {
-    /// The query; `-` reads it from standard input.
-    pub(crate) query: String,
+    /// The query. Without one a terminal gets a shell; else, and by `-`, standard input is asked, each statement
+    /// ended by `;`. KILLFEED_HISTORY names the shell's history file.
+    pub(crate) query: Option<String>,
     /// How the answer looks.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub(crate) format: Format,

@@ -30,6 +30,7 @@
 //! | `readers` | tables opened by readers that aren't ours |
 //! | `deploy` | dashboards and alert rules name metrics and pages that exist |
 //! | `fresh` | events that SQL sees before they are in a table |
+//! | `shell` | `killfeed sql` on a terminal and in a pipe |
 //! | `sabotage` | rows and records taken or doubled behind its back: the audit names each |
 //! | `tidy` | rules of style that a machine can check |
 
@@ -60,6 +61,7 @@ mod sabotage;
 mod schemas;
 mod secured;
 mod send;
+mod shell;
 mod stops;
 mod streams;
 mod support;

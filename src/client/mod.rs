@@ -25,6 +25,8 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
     // It has threads of its own, and what is measured when it is interrupted counts.
     let command = match command {
         Command::Load(command) => return self::load::run(command),
+        // It waits for a person, and what it is interrupted in ends alone.
+        Command::Sql(command) if sql::is_interactive(&command) => return sql::shell(command),
         other => other,
     };
     let runtime = tokio::runtime::Builder::new_current_thread()

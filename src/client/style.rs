@@ -2,7 +2,7 @@
 
 use anstyle::{AnsiColor, Style};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
 
 /// Headings.
 pub(crate) const HEADING: Style = Style::new().bold();
@@ -20,13 +20,21 @@ pub(crate) fn paint(style: Style, text: &str) -> String {
 
 /// Prints aligned rows below a heading; numbers stand to the right.
 pub(crate) fn table(head: &[String], numeric: &[bool], rows: Vec<Vec<String>>) -> std::io::Result<()> {
+    let mut out = anstream::stdout().lock();
+    for line in aligned(head, numeric, rows, terminal_width()).lines() {
+        writeln!(out, "{line}")?;
+    }
+    Ok(())
+}
+
+/// The same as text. Cells are wrapped where the lines would pass `width`.
+pub(crate) fn aligned(head: &[String], numeric: &[bool], rows: Vec<Vec<String>>, width: Option<u16>) -> String {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING);
-    if std::io::stdout().is_terminal() {
-        table.set_content_arrangement(ContentArrangement::Dynamic);
-    } else {
-        table.set_content_arrangement(ContentArrangement::Disabled);
-    }
+    match width {
+        Some(width) => table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width),
+        None => table.set_content_arrangement(ContentArrangement::Disabled),
+    };
     table.set_header(head);
     for row in rows {
         table.add_row(row);
@@ -37,16 +45,31 @@ pub(crate) fn table(head: &[String], numeric: &[bool], rows: Vec<Vec<String>>) -
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    let text = table.to_string();
-    let mut out = anstream::stdout().lock();
-    let mut lines = text.lines();
-    if let Some(head) = lines.next() {
-        writeln!(out, "{}", paint(HEADING, head.trim_end()))?;
+    let mut text = String::new();
+    for (number, line) in table.to_string().lines().enumerate() {
+        match number {
+            0 => text.push_str(&paint(HEADING, line.trim_end())),
+            _ => text.push_str(line.trim_end()),
+        }
+        text.push('\n');
     }
-    for line in lines {
-        writeln!(out, "{}", line.trim_end())?;
+    text
+}
+
+/// Columns of the terminal that [`aligned`] takes for these rows if nothing is wrapped.
+pub(crate) fn natural_width(head: &[String], rows: &[Vec<String>]) -> usize {
+    let mut table = Table::new();
+    table.set_header(head);
+    for row in rows {
+        table.add_row(row);
     }
-    Ok(())
+    let widths = table.column_max_content_widths();
+    widths.iter().map(|width| usize::from(*width)).sum::<usize>() + 2 * widths.len().saturating_sub(1)
+}
+
+/// How wide the terminal is that standard output goes to, if it goes to one.
+pub(crate) fn terminal_width() -> Option<u16> {
+    Table::new().width().filter(|width| *width > 0)
 }
 
 /// `1234567` as `1,234,567`.
