@@ -17,6 +17,9 @@ pub enum Error {
         /// In what way.
         detail: String,
     },
+    /// A bug of ours; the log has where.
+    #[error("a panic")]
+    Panic,
     /// No schedule has this name.
     #[error("there is no schedule {0:?}; `killfeed report schedule list` names them")]
     NoSchedule(String),

@@ -2,7 +2,7 @@
 
 use crate::deliver::Target;
 use crate::journal::hex;
-use crate::records::{Attempt, Fate, Run};
+use crate::records::{Attempt, End, Fate, Run};
 use crate::schedule::Schedule;
 use crate::scheduler::Scheduler;
 use crate::tick::Tick;
@@ -127,7 +127,7 @@ impl Scheduler {
                 next,
                 next_shown: next.map(|next| schedule.timetable.shown(next)),
                 deliveries: deliveries.collect(),
-                last: self.history_of(schedule, 1).await?.pop(),
+                last: self.entries(self.newest(schedule, 1, now).await?).await?.pop(),
             });
         }
         Ok(summaries)
@@ -138,24 +138,30 @@ impl Scheduler {
     /// # Errors
     /// If there is no such schedule, or the store fails.
     pub async fn history(&self, name: Option<&str>, count: usize) -> Result<Vec<Entry>> {
+        let now = self.inner().clock.now().await?;
         let schedules = &self.inner().schedules;
-        if let Some(name) = name {
-            let schedule = schedules.get(name).ok_or_else(|| Error::NoSchedule(name.to_owned()))?;
-            return self.history_of(schedule, count).await;
+        let asked: Vec<&Schedule> = match name {
+            Some(name) => vec![schedules.get(name).ok_or_else(|| Error::NoSchedule(name.to_owned()))?],
+            None => schedules.values().collect(),
+        };
+        let mut ticks = Vec::new();
+        for schedule in asked {
+            ticks.extend(self.newest(schedule, count, now).await?);
         }
-        let mut entries = Vec::new();
-        for schedule in schedules.values() {
-            entries.extend(self.history_of(schedule, count).await?);
-        }
-        entries.sort_by(|a, b| (b.tick, &a.schedule).cmp(&(a.tick, &b.schedule)));
-        entries.truncate(count);
-        Ok(entries)
+        ticks.sort_by(|a, b| (b.1, &a.0).cmp(&(a.1, &b.0)));
+        ticks.truncate(count);
+        self.entries(ticks).await
     }
 
-    async fn history_of(&self, schedule: &Schedule, count: usize) -> Result<Vec<Entry>> {
+    async fn newest(&self, schedule: &Schedule, count: usize, now: Timestamp) -> Result<Vec<(String, Tick)>> {
+        let ticks = self.inner().journal.newest(&schedule.name, count, now).await?;
+        Ok(ticks.into_iter().map(|tick| (schedule.name.clone(), tick)).collect())
+    }
+
+    async fn entries(&self, ticks: Vec<(String, Tick)>) -> Result<Vec<Entry>> {
         let mut entries = Vec::new();
-        for tick in self.inner().journal.newest(&schedule.name, count).await? {
-            entries.extend(self.entry(&schedule.name, tick).await?);
+        for (schedule, tick) in ticks {
+            entries.extend(self.entry(&schedule, tick).await?);
         }
         Ok(entries)
     }
@@ -191,8 +197,7 @@ impl Scheduler {
             Fate::Run(plan) => plan,
         };
         entry.report.clone_from(&plan.request.report);
-        let gave_up = state.failures.last().is_some_and(|last| last.retry_in_s.is_none());
-        entry.outcome = if gave_up { Outcome::Failed } else { Outcome::Running };
+        entry.outcome = if state.end == Some(End::Failed) { Outcome::Failed } else { Outcome::Running };
         if let Some(run) = self.stored(&plan.output, &state.runs).await? {
             entry.outcome = Outcome::Stored;
             entry.detail = None;
@@ -200,12 +205,15 @@ impl Scheduler {
             if let Some(run) = run {
                 (entry.took_ms, entry.rows, entry.bytes) = (Some(run.took_ms), Some(run.rows), Some(run.bytes));
             }
+        } else if state.end == Some(End::Stored) && !journal.is_open(schedule, tick).await? {
+            // It was stored; somebody has deleted it since.
+            (entry.outcome, entry.detail) = (Outcome::Stored, Some("the output was deleted".into()));
         }
         for name in &plan.deliveries {
             let attempts = state.sent.get(name).cloned().unwrap_or_default();
             let progress = match attempts.last() {
                 _ if attempts.iter().any(|attempt| attempt.ok) => Progress::Delivered,
-                Some(last) if last.retry_in_s.is_none() => Progress::GivenUp,
+                Some(_) if attempts.iter().any(Attempt::is_over) => Progress::GivenUp,
                 _ if entry.outcome == Outcome::Failed => Progress::GivenUp,
                 _ => Progress::Waiting,
             };
@@ -219,7 +227,7 @@ impl Scheduler {
         let journal = &self.inner().journal;
         match runs {
             [] => Ok(None),
-            [run] => Ok(journal.has_output(output).await?.then_some(Some(run))),
+            [run] => Ok(journal.output_bytes(output).await?.map(|_| Some(run))),
             // Several ran it: what is stored says which it is.
             _ => Ok(journal.output(output).await?.map(|bytes| {
                 let sha256 = hex(&Sha256::digest(&bytes));

@@ -75,6 +75,6 @@ fn problem(error: &Error) -> Problem {
     match error {
         Error::NoSchedule(_) => Problem::not_found(error.to_string()),
         Error::Store(_) | Error::Late(_) => Problem::unavailable(error.to_string(), Duration::from_secs(10)),
-        Error::Corrupt { .. } => Problem::internal(error.to_string()),
+        Error::Corrupt { .. } | Error::Panic => Problem::internal(error.to_string()),
     }
 }

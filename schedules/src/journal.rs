@@ -6,31 +6,34 @@
 //!                                   claim-0001.json   who goes on with it
 //!                                   run-<sha256>.json what a run gave
 //!                                   failure-0001.json a run that failed
+//!                                   end.json          whether there will be an output; created once
 //!                                   sent-<delivery>.0001.json   a try to deliver
 //! <root>/_open/<schedule>/<tick>                      a tick that is not finished; may be there too long, never too short
 //! <root>/_decided/<schedule>/<timetable>.json         up to where it is decided, at least
 //! <root>/_clock                                       written to learn what time it is
 //! ```
 
-use crate::records::{Attempt, Claim, Cursor, Decision, Run};
+use crate::records::{Attempt, Claim, Cursor, Decision, End, Run};
 use crate::tick::Tick;
 use crate::timetable::Timetable;
 use crate::{Error, Result};
 use bytes::Bytes;
 use futures::TryStreamExt as _;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use object_store::path::Path;
 use object_store::{DynObjectStore, ObjectStore as _, ObjectStoreExt as _, PutMode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// How long the store may take for one request.
 const ANSWER_LIMIT: Duration = Duration::from_secs(60);
+/// How far back the newest ticks are looked for, before everything is listed.
+const LOOK_BACK_DAYS: [i64; 3] = [1, 10, 100];
 
 /// The store, and the root below which everything lies.
 #[derive(Debug, Clone)]
@@ -48,6 +51,8 @@ pub(crate) struct State {
     pub(crate) claims: usize,
     pub(crate) runs: Vec<Run>,
     pub(crate) failures: Vec<Attempt>,
+    /// Whether there will be an output, once that is settled.
+    pub(crate) end: Option<End>,
     pub(crate) sent: BTreeMap<String, Vec<Attempt>>,
     /// Objects in the tick's folder: more than before means that somebody is at work.
     pub(crate) objects: usize,
@@ -112,11 +117,7 @@ impl Journal {
         if self.create(&path, json(decision)?).await? {
             return Ok((decision.clone(), true));
         }
-        let standing: Option<Decision> = self.read(&path).await?;
-        let standing = standing.ok_or_else(|| Error::Corrupt {
-            what: path.to_string(),
-            detail: "it is there and it is not: the store's listing or reads lag behind its writes".into(),
-        })?;
+        let standing: Decision = self.read(&path).await?.ok_or_else(|| lagging(&path))?;
         let is_ours = standing == *decision;
         Ok((standing, is_ours))
     }
@@ -185,13 +186,15 @@ impl Journal {
         names.sort_unstable();
         let owner = decision.by.clone();
         let (runs, failures, sent) = (Vec::new(), Vec::new(), BTreeMap::new());
-        let mut state = State { decision, owner, claims: 0, runs, failures, sent, objects: names.len() };
+        let mut state = State { decision, owner, claims: 0, runs, failures, end: None, sent, objects: names.len() };
         for name in &names {
             let path = folder.clone().join(name.as_str());
             let Some(stem) = name.strip_suffix(".json") else { continue };
             if stem.starts_with("claim-") {
                 state.claims += 1;
                 state.owner = self.read::<Claim>(&path).await?.map_or(state.owner, |claim| claim.by);
+            } else if stem == "end" {
+                state.end = self.read(&path).await?;
             } else if stem.starts_with("run-") {
                 state.runs.extend(self.read(&path).await?);
             } else if stem.starts_with("failure-") {
@@ -212,6 +215,15 @@ impl Journal {
             return Ok(true);
         }
         Ok(self.read::<Claim>(&path).await?.is_some_and(|standing| standing == claim))
+    }
+
+    /// Settles whether there will be an output, unless that is; how it stands.
+    pub(crate) async fn end(&self, decision: &Decision, end: End) -> Result<End> {
+        let path = self.folder(&decision.schedule, decision.tick).join("end.json");
+        if self.create(&path, json(&end)?).await? {
+            return Ok(end);
+        }
+        self.read(&path).await?.ok_or_else(|| lagging(&path))
     }
 
     /// Notes what a run gave, before its output is stored.
@@ -258,24 +270,53 @@ impl Journal {
         self.bytes(&self.output_path(output)).await
     }
 
-    /// Whether an output is stored.
-    pub(crate) async fn has_output(&self, output: &str) -> Result<bool> {
-        match in_time(self.store.head(&self.output_path(output))).await {
-            Ok(_) => Ok(true),
-            Err(Error::Store(object_store::Error::NotFound { .. })) => Ok(false),
+    /// Bytes of the output, if one is stored.
+    pub(crate) async fn output_bytes(&self, output: &str) -> Result<Option<u64>> {
+        self.size(&self.output_path(output)).await
+    }
+
+    /// Whether the tick is marked as not finished.
+    pub(crate) async fn is_open(&self, schedule: &str, tick: Tick) -> Result<bool> {
+        Ok(self.size(&self.open_mark(schedule, tick)).await?.is_some())
+    }
+
+    async fn size(&self, path: &Path) -> Result<Option<u64>> {
+        match in_time(self.store.head(path)).await {
+            Ok(meta) => Ok(Some(meta.size)),
+            Err(Error::Store(object_store::Error::NotFound { .. })) => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    /// The newest ticks of a schedule that anything stands about, newest first.
-    pub(crate) async fn newest(&self, schedule: &str, count: usize) -> Result<Vec<Tick>> {
-        let listed = in_time(self.store.list_with_delimiter(Some(&self.history(schedule)))).await?;
-        let mut ticks: Vec<Tick> =
-            listed.common_prefixes.iter().filter_map(|path| Tick::parse(path.filename()?)).collect();
-        ticks.sort_unstable_by(|a, b| b.cmp(a));
-        ticks.truncate(count);
-        Ok(ticks)
+    /// The newest ticks of a schedule that anything stands about, newest first. Looks back from `now` in
+    /// growing steps: the whole history may be long.
+    pub(crate) async fn newest(&self, schedule: &str, count: usize, now: Timestamp) -> Result<Vec<Tick>> {
+        let history = self.history(schedule);
+        let mut ticks = BTreeSet::new();
+        for days in LOOK_BACK_DAYS {
+            let Ok(from) = now.checked_sub(SignedDuration::from_hours(24 * days)) else { break };
+            let offset = history.clone().join(Tick::scheduled(from).to_string());
+            let found: Vec<_> = in_time(self.store.list_with_offset(Some(&history), &offset).try_collect()).await?;
+            ticks.extend(found.iter().filter_map(|meta| tick_in(&history, &meta.location)));
+            if ticks.len() >= count {
+                return Ok(ticks.into_iter().rev().take(count).collect());
+            }
+        }
+        let listed = in_time(self.store.list_with_delimiter(Some(&history))).await?;
+        ticks.extend(listed.common_prefixes.iter().filter_map(|path| tick_in(&history, path)));
+        Ok(ticks.into_iter().rev().take(count).collect())
     }
+}
+
+/// The tick whose folder this lies in.
+fn tick_in(history: &Path, path: &Path) -> Option<Tick> {
+    Tick::parse(path.prefix_match(history)?.next()?.as_ref())
+}
+
+/// What is there, and can't be read.
+fn lagging(path: &Path) -> Error {
+    let detail = "it is there and it is not: the store's listing or reads lag behind its writes".into();
+    Error::Corrupt { what: path.to_string(), detail }
 }
 
 impl Cursor {

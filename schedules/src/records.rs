@@ -58,6 +58,17 @@ pub(crate) struct Claim {
     pub(crate) at: Timestamp,
 }
 
+/// How the runs of a tick end: `end.json`. Created once, by whoever would store an output or give up first,
+/// so a tick that somebody gave up has no output, and what has one is delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "end", rename_all = "lowercase")]
+pub(crate) enum End {
+    /// With an output, sooner or later.
+    Stored,
+    /// Without: the report failed too often.
+    Failed,
+}
+
 /// What a run gave: `run-<sha256>.json`. Stands before the output does; that of the stored output is the
 /// one with its hash.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,6 +103,13 @@ pub struct Attempt {
     pub retry_in_s: Option<u64>,
     /// The process that tried.
     pub by: String,
+}
+
+impl Attempt {
+    /// Nothing follows it.
+    pub(crate) fn is_over(&self) -> bool {
+        self.ok || self.retry_in_s.is_none()
+    }
 }
 
 /// Up to where a timetable is decided, at least.

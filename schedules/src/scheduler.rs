@@ -12,8 +12,9 @@ use crate::report::Runner;
 use crate::schedule::Schedule;
 use crate::tick::Tick;
 use crate::time::SharedClock;
-use crate::work::{Memory, Next, work};
+use crate::work::{HELD_KIB, Memory, Next, work};
 use crate::{Error, Result};
+use futures::FutureExt as _;
 use jiff::Timestamp;
 use metrics::{counter, gauge};
 use object_store::DynObjectStore;
@@ -21,6 +22,7 @@ use object_store::path::Path;
 use parking_lot::Mutex;
 use rand::RngCore;
 use std::collections::{BTreeMap, HashMap};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, Semaphore};
@@ -30,8 +32,11 @@ use tokio_util::sync::CancellationToken;
 
 /// The shortest: stores tell the time in whole seconds.
 const LOOK_PAUSE: Duration = Duration::from_millis(250);
-/// The pause after the store failed.
+/// The pause after the store failed; doubled each time, up to that between two looks.
 const AFTER_FAILURE: Duration = Duration::from_secs(10);
+/// Ticks of one schedule that wait for their run in this process, past which it decides no more of them: what
+/// comes in faster than it is run is left out by policy, and not put off for ever.
+const TO_RUN_MAX: usize = 4;
 /// Decisions about one schedule in one look; the next goes on.
 const DECISIONS_MAX: usize = 200;
 /// Reports that run at once.
@@ -77,6 +82,8 @@ pub(crate) struct Inner {
     pub(crate) instance: String,
     look_every: Duration,
     pub(crate) runs: Semaphore,
+    /// KiB of outputs that may still be held to be delivered.
+    pub(crate) held: Semaphore,
     /// Up to where each schedule is decided.
     decided: Mutex<HashMap<String, Timestamp>>,
     look_now: Notify,
@@ -94,6 +101,14 @@ struct Slot {
     /// When it is worth a look again.
     wake: Instant,
     in_work: bool,
+    /// Looks in a row that failed.
+    failures: u32,
+}
+
+impl Slot {
+    fn new() -> Self {
+        Self { memory: Arc::new(Mutex::new(Memory::new())), wake: Instant::now(), in_work: false, failures: 0 }
+    }
 }
 
 type Key = (String, Tick);
@@ -113,6 +128,7 @@ impl Scheduler {
             instance,
             look_every: parts.look_every,
             runs: Semaphore::new(RUNS_AT_ONCE),
+            held: Semaphore::new(HELD_KIB as usize),
             decided: Mutex::default(),
             look_now: Notify::new(),
         }))
@@ -126,10 +142,11 @@ impl Scheduler {
     pub async fn run(&self, stop: CancellationToken) {
         let mut slots: HashMap<Key, Slot> = HashMap::new();
         let mut tasks: JoinSet<(Key, Result<Next>)> = JoinSet::new();
-        let mut look = Instant::now();
+        let (mut look, mut failures) = (Instant::now(), 0);
         while !stop.is_cancelled() {
             if look <= Instant::now() {
-                look = Instant::now() + self.look(&mut slots).await;
+                let pause = self.look(&mut slots, &mut failures).await;
+                look = Instant::now() + pause;
             }
             self.begin(&mut slots, &mut tasks);
             let wake = slots.values().filter(|slot| !slot.in_work).map(|slot| slot.wake).min();
@@ -138,9 +155,8 @@ impl Scheduler {
                 biased;
                 () = stop.cancelled() => {}
                 Some(done) = tasks.join_next() => {
-                    // A panic of ours: the slot stays in work, and another replica goes on with the tick.
                     if let Ok((key, next)) = done {
-                        end(&mut slots, key, next);
+                        self.end(&mut slots, key, next);
                     }
                 }
                 () = self.0.look_now.notified() => look = Instant::now(),
@@ -152,23 +168,35 @@ impl Scheduler {
     }
 
     /// Decides what is due and finds what is open; how long until the next look.
-    async fn look(&self, slots: &mut HashMap<Key, Slot>) -> Duration {
-        let failed = |error: Error| {
-            counter!("killfeed_schedules_store_failures_total").increment(1);
-            tracing::warn!(%error, "cannot look after schedules; tried again");
-            AFTER_FAILURE
-        };
-        let decided = self.decide_all().await.unwrap_or_else(failed);
-        decided.min(self.find_open(slots).await.map_or_else(failed, |()| decided))
+    async fn look(&self, slots: &mut HashMap<Key, Slot>, failures: &mut u32) -> Duration {
+        let (decided, found) = (self.decide_all(slots).await, self.find_open(slots).await);
+        match (decided, found) {
+            (Ok(pause), Ok(())) => {
+                *failures = 0;
+                pause
+            }
+            (Err(error), _) | (_, Err(error)) => {
+                *failures += 1;
+                counter!("killfeed_schedules_store_failures_total").increment(1);
+                tracing::warn!(%error, "cannot look after schedules; tried again");
+                self.after_failure(*failures)
+            }
+        }
     }
 
-    async fn decide_all(&self) -> Result<Duration> {
+    fn after_failure(&self, failures: u32) -> Duration {
+        let doubled = AFTER_FAILURE.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1)));
+        doubled.min(self.0.look_every.max(AFTER_FAILURE))
+    }
+
+    async fn decide_all(&self, slots: &HashMap<Key, Slot>) -> Result<Duration> {
         let (now, asked) = (self.0.clock.now().await?, Instant::now());
         let mut pause = self.0.look_every;
         let mut failed = None;
         for schedule in self.0.schedules.values() {
             // One that can't be decided holds up no other.
-            match self.decide(schedule, now).await {
+            let to_run = |(key, slot): &(&Key, &Slot)| key.0 == schedule.name && slot.memory.lock().is_to_run;
+            match self.decide(schedule, now, slots.iter().filter(to_run).count()).await {
                 Ok(None) => {}
                 Ok(Some(due)) => pause = pause.min(Duration::try_from(due.duration_since(now)).unwrap_or_default()),
                 Err(error) => failed = Some(error),
@@ -188,15 +216,14 @@ impl Scheduler {
         for key in open {
             // Ticks of a schedule that is not known here are left to those who know it.
             if self.0.schedules.contains_key(&key.0) {
-                let new = || Slot { memory: Arc::new(Mutex::new(Memory::new())), wake: Instant::now(), in_work: false };
-                slots.entry(key).or_insert_with(new);
+                slots.entry(key).or_insert_with(Slot::new);
             }
         }
         Ok(())
     }
 
-    /// Decides all that is due of a schedule; when something is due again.
-    async fn decide(&self, schedule: &Schedule, now: Timestamp) -> Result<Option<Timestamp>> {
+    /// Decides what is due of a schedule of which so many ticks are to be run yet; when something is due again.
+    async fn decide(&self, schedule: &Schedule, now: Timestamp, mut to_run: usize) -> Result<Option<Timestamp>> {
         let known = self.0.decided.lock().get(&schedule.name).copied();
         let mut decided = match known {
             Some(decided) => decided,
@@ -206,6 +233,7 @@ impl Scheduler {
         for _ in 0..DECISIONS_MAX {
             let (tick, fate) = match decide(&schedule.timetable, schedule.missed, schedule.grace, decided, now) {
                 Verdict::Wait(due) => return Ok(due),
+                Verdict::Run(_) if to_run >= TO_RUN_MAX => return Ok(None),
                 Verdict::Run(at) => (Tick::scheduled(at), self.fate(schedule, Tick::scheduled(at))),
                 Verdict::Skip { from, through, ticks } => {
                     let why = match schedule.missed {
@@ -218,7 +246,10 @@ impl Scheduler {
             };
             let standing = self.settle(schedule, tick, fate, now).await?;
             decided = match standing.fate {
-                Fate::Run(_) => standing.tick.at,
+                Fate::Run(_) => {
+                    to_run += 1;
+                    standing.tick.at
+                }
                 Fate::Skip { through, .. } => through,
             };
             self.0.decided.lock().insert(schedule.name.clone(), decided);
@@ -246,8 +277,7 @@ impl Scheduler {
 
     /// Makes a decision, unless it is made; what stands.
     async fn settle(&self, schedule: &Schedule, tick: Tick, fate: Fate, now: Timestamp) -> Result<Decision> {
-        let is_run = matches!(fate, Fate::Run(_));
-        if is_run {
+        if matches!(fate, Fate::Run(_)) {
             self.0.journal.open(&schedule.name, tick).await?;
         }
         let (schedule, by) = (schedule.name.clone(), self.0.instance.clone());
@@ -290,30 +320,33 @@ impl Scheduler {
             tasks.spawn(async move {
                 let inner = scheduler.inner();
                 let next = match inner.schedules.get(&key.0) {
-                    Some(schedule) => work(inner, schedule, key.1, &memory).await,
-                    None => Ok(Next::In(inner.look_every)),
+                    // A bug of ours in one tick is that of no other, and no end of this one.
+                    Some(schedule) => AssertUnwindSafe(work(inner, schedule, key.1, &memory)).catch_unwind().await,
+                    None => Ok(Ok(Next::In(inner.look_every))),
                 };
-                (key, next)
+                (key, next.unwrap_or_else(|_| Err(Error::Panic)))
             });
         }
     }
-}
 
-/// Takes note of how a piece of work ended.
-fn end(slots: &mut HashMap<Key, Slot>, key: Key, next: Result<Next>) {
-    let pause = match next {
-        Ok(Next::Closed) => {
-            slots.remove(&key);
-            return;
+    /// Takes note of how a piece of work ended.
+    fn end(&self, slots: &mut HashMap<Key, Slot>, key: Key, next: Result<Next>) {
+        let failures = slots.get(&key).map_or(0, |slot| slot.failures);
+        let (pause, failures) = match next {
+            Ok(Next::Closed) => {
+                slots.remove(&key);
+                return;
+            }
+            Ok(Next::In(pause)) => (pause, 0),
+            Err(error) => {
+                counter!("killfeed_schedules_store_failures_total").increment(1);
+                tracing::warn!(schedule = key.0, tick = %key.1, %error, "cannot go on with a tick; tried again");
+                (self.after_failure(failures + 1), failures + 1)
+            }
+        };
+        if let Some(slot) = slots.get_mut(&key) {
+            (slot.in_work, slot.failures) = (false, failures);
+            slot.wake = Instant::now() + pause.max(LOOK_PAUSE);
         }
-        Ok(Next::In(pause)) => pause,
-        Err(error) => {
-            counter!("killfeed_schedules_store_failures_total").increment(1);
-            tracing::warn!(schedule = key.0, tick = %key.1, %error, "cannot go on with a tick; tried again");
-            AFTER_FAILURE
-        }
-    };
-    if let Some(slot) = slots.get_mut(&key) {
-        (slot.in_work, slot.wake) = (false, Instant::now() + pause.max(LOOK_PAUSE));
     }
 }

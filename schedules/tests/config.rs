@@ -83,7 +83,15 @@ fn each_fault_is_one_line_that_says_where() {
         (hook(""), "deliver 1: give either webhook or mail"),
         (hook("webhook = 'https://a.example'"), "deliver 1: a webhook needs secret or secret-file"),
         (hook(&format!("webhook = 'http://a.example'\n{secret}")), "only loopback may do without"),
-        (hook(&format!("webhook = 'nowhere'\n{secret}")), "deliver 1: webhook \"nowhere\": "),
+        (hook(&format!("webhook = 'nowhere'\n{secret}")), "deliver 1: webhook: relative URL without a base"),
+        (
+            hook(&format!("webhook = 'https://me:hidden@a.example/hidden'\n{secret}")),
+            "deliver 1: webhook to \"a.example\": it carries a user",
+        ),
+        (
+            hook(&format!("webhook = 'http://a.example/hidden?token=hidden'\n{secret}")),
+            "deliver 1: webhook to \"a.example\": it must",
+        ),
         (hook("webhook = 'https://a.example'\nsecret = 'x'"), "secret: must be whsec_ followed by"),
         (hook("webhook = 'https://a.example'\nsecret = 'whsec_AAAA'"), "secret: has 3 bytes"),
         (hook("webhook = 'https://a.example'\nsecret-file = '/nowhere/x'"), "cannot read /nowhere/x"),
@@ -106,7 +114,7 @@ fn each_fault_is_one_line_that_says_where() {
         let faults = read(&text).expect_err(&text);
         assert_eq!(faults.len(), 1, "{text}: {faults:?}");
         assert!(faults[0].contains(part) && faults[0].lines().count() == 1, "{text}: {faults:?}");
-        assert!(!faults[0].contains(SECRET), "{faults:?}");
+        assert!(!faults[0].contains(SECRET) && !faults[0].contains("hidden"), "{faults:?}");
     }
 }
 

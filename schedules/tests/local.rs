@@ -62,3 +62,16 @@ async fn a_report_that_fails_or_panics_says_so_in_the_history() {
         assert!(entry.deliveries.iter().all(|delivery| delivery.progress == Progress::Waiting));
     }
 }
+
+#[tokio::test]
+async fn an_output_that_was_deleted_stays_in_the_history() {
+    let dir = tempfile::tempdir().unwrap();
+    let scheduler = on(dir.path(), "report = 'first_blood'");
+    let tick = scheduler.run_now("morning").await.unwrap();
+    let mark = dir.path().join(format!("_reports/_open/morning/{tick}"));
+    run_for_a_while(&scheduler, async || !mark.exists()).await;
+    std::fs::remove_file(dir.path().join(format!("_reports/morning/{tick}.csv"))).unwrap();
+    let entry = scheduler.entry("morning", tick).await.unwrap().unwrap();
+    assert_eq!((entry.outcome, entry.detail.as_deref()), (Outcome::Stored, Some("the output was deleted")));
+    assert_eq!(entry.output, None);
+}

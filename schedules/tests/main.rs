@@ -5,6 +5,7 @@ mod config;
 mod http;
 mod local;
 mod mails;
+mod replicas;
 mod simulation;
 mod support;
 mod timetable;

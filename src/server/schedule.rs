@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use object_store::path::Path;
 use queries::format::{Encoder, Format as Written};
-use queries::{Engine, Viewer, reports};
+use queries::{Answer, Engine, Viewer, reports};
 use rand::SeedableRng as _;
 use schedules::{
     Config, Format, HttpWebhooks, Mail, Mailer, Output, Parts, Refused, Request, Runner, Scheduler, SmtpMailer,
@@ -19,6 +19,8 @@ use tables::Store;
 const ROOT: &str = "_reports";
 /// The pause between two looks for ticks that another replica left behind.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
+/// Bytes of an output: it is held in memory as a whole while it is made, stored and delivered.
+const OUTPUT_MAX: usize = 64 << 20;
 
 /// The scheduler of a configuration with schedules; `None` without any.
 pub(super) fn scheduler(config: &Config, store: &Store, engine: Engine) -> Result<Option<Scheduler>, Failure> {
@@ -62,29 +64,46 @@ impl Runner for Reports {
 }
 
 impl Reports {
+    /// The same columns and formats as `killfeed report run` gives.
     async fn rows(&self, request: &Request) -> queries::Result<Output> {
-        let written = match request.format {
-            Format::Csv => Written::Csv,
-            Format::Json => Written::Json,
-            Format::Ndjson => Written::Ndjson,
-            Format::Table => Written::Table,
-            Format::Parquet => Written::Parquet,
-            Format::Markdown => Written::Markdown,
-            Format::Html => Written::Html,
-        };
         let viewer = Viewer { name: "schedules".into(), personal: false };
         let (question, page) = reports::find(&request.report)?.asked(&request.params, &viewer)?;
-        let mut answer = self.0.ask(question).await?;
-        let mut encoder = Encoder::of_page(written, answer.schema(), page)?;
-        let (mut bytes, mut rows) = (Vec::new(), 0);
-        while let Some(batch) = answer.next().await {
-            let batch = batch?;
-            rows += batch.num_rows() as u64;
-            bytes.extend(encoder.rows(&batch)?);
-        }
-        bytes.extend(encoder.finish()?);
-        Ok(Output { bytes: Bytes::from(bytes), rows })
+        let answer = self.0.ask(question).await?;
+        let encoder = Encoder::of_page(written(request.format), answer.schema(), page)?;
+        whole(answer, encoder, OUTPUT_MAX).await
     }
+}
+
+const fn written(format: Format) -> Written {
+    match format {
+        Format::Csv => Written::Csv,
+        Format::Json => Written::Json,
+        Format::Ndjson => Written::Ndjson,
+        Format::Parquet => Written::Parquet,
+        Format::Markdown => Written::Markdown,
+        Format::Html => Written::Html,
+        Format::Table => Written::Table,
+    }
+}
+
+/// An answer to its end, if that fits.
+async fn whole(mut answer: Answer, mut encoder: Encoder, bytes_max: usize) -> queries::Result<Output> {
+    let (mut bytes, mut rows) = (Vec::new(), 0);
+    let mut add = |part: Vec<u8>| {
+        bytes.extend(part);
+        if bytes.len() > bytes_max {
+            let detail = format!("the output has more than {bytes_max} bytes, which is the limit");
+            return Err(queries::Error::Refused(detail));
+        }
+        Ok(())
+    };
+    while let Some(batch) = answer.next().await {
+        let batch = batch?;
+        rows += batch.num_rows() as u64;
+        add(encoder.rows(&batch)?)?;
+    }
+    add(encoder.finish()?)?;
+    Ok(Output { bytes: Bytes::from(bytes), rows })
 }
 
 /// In place of a server for mail; no schedule that delivers by mail gets past the configuration without one.
@@ -95,5 +114,31 @@ struct NoMail;
 impl Mailer for NoMail {
     async fn send(&self, _: &Mail) -> Result<String, Refused> {
         Err(Refused::for_now("no server for mail is configured"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use events::schema::{Registry, SharedRegistry};
+    use queries::{Parameters, Question};
+
+    #[tokio::test]
+    async fn an_output_is_whole_or_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path().to_str().unwrap()).unwrap();
+        let registry = SharedRegistry::new(Registry::default());
+        let engine = Engine::new(store, registry, queries::Config::default()).unwrap();
+        let viewer = Viewer { name: "schedules".into(), personal: false };
+        let sql = "SELECT * FROM (VALUES ('Ahri', 3), ('Zed', 2)) AS t(champion, games)";
+        let written = async |bytes_max| {
+            let answer = engine.ask(Question::new(sql, Parameters::new(), &viewer)).await.unwrap();
+            let encoder = Encoder::new(Written::Csv, answer.schema()).unwrap();
+            whole(answer, encoder, bytes_max).await
+        };
+        let output = written(28).await.unwrap();
+        assert_eq!((&output.bytes[..], output.rows), (&b"champion,games\nAhri,3\nZed,2\n"[..], 2));
+        let refused = written(27).await.unwrap_err().to_string();
+        assert!(refused.contains("more than 27 bytes"), "{refused}");
     }
 }

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use world::{Process, Tally, World};
 
 const DAY: Duration = Duration::from_secs(86_400);
-/// Long enough for the last try of a delivery.
+/// Long enough for the last try of a delivery, and until a mark that nobody knows of is taken away.
 const HEALING: Duration = Duration::from_secs(4 * 86_400);
 
 /// Pattern, zone, and how many ticks it has about in a day.
@@ -90,6 +90,10 @@ async fn live(world: &Arc<World>, schedules: &[Schedule], time: Duration, is_rou
             }
             luck if luck < 0.09 => world.lose_store(Duration::from_secs(world.between(60, 86_400))),
             luck if luck < 0.11 && jumps => world.jump(),
+            luck if luck < 0.14 => {
+                let name = &schedules[world.below(schedules.len())].name;
+                processes.iter_mut().for_each(|process| process.ask(name));
+            }
             _ => {}
         }
     }

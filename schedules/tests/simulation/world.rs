@@ -221,7 +221,8 @@ impl World {
 /// A replica that lives until it dies.
 pub(super) struct Process {
     handle: Handle,
-    task: tokio::task::JoinHandle<()>,
+    scheduler: Scheduler,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
 }
 
 impl Process {
@@ -240,9 +241,17 @@ impl Process {
             random: Box::new(ChaCha8Rng::seed_from_u64(world.random.lock().next_u64())),
         };
         let scheduler = Scheduler::new(schedules.to_vec(), parts);
-        let task = tokio::spawn(async move { scheduler.run(tokio_util::sync::CancellationToken::new()).await });
+        let running = scheduler.clone();
+        let task = tokio::spawn(async move { running.run(tokio_util::sync::CancellationToken::new()).await });
         world.note("a process starts".into());
-        Self { handle, task }
+        Self { handle, scheduler, tasks: vec![task] }
+    }
+
+    /// Somebody asks it to run this now, and may not hear what came of that.
+    pub(super) fn ask(&mut self, schedule: &str) {
+        self.handle.world.note(format!("somebody asks for {schedule}"));
+        let (scheduler, schedule) = (self.scheduler.clone(), schedule.to_owned());
+        self.tasks.push(tokio::spawn(async move { drop(scheduler.run_now(&schedule).await) }));
     }
 
     pub(super) fn is_alive(&self) -> bool {
@@ -252,7 +261,7 @@ impl Process {
     /// Ends it at once; what is on its way may still arrive.
     pub(super) fn kill(self) {
         self.handle.is_alive.store(false, Ordering::SeqCst);
-        self.task.abort();
+        self.tasks.iter().for_each(tokio::task::JoinHandle::abort);
     }
 }
 
