@@ -25,6 +25,7 @@
 //! | `load` | `killfeed load`: what it says was acknowledged is in the tables; histograms merged |
 //! | `limits` | a query's limits |
 //! | `metrics` | what `/metrics` says, and that docs/metrics.md says the same |
+//! | `schedules` | reports by the clock: every format, deliveries, one output for each tick of a server that is killed |
 //! | `schemas` | 1, then 1.5, then `apply`; a version rewritten in place |
 //! | `streams` | a stream that a schema brings, and a player forgotten in all of them |
 //! | `readers` | tables opened by readers that aren't ours |
@@ -58,6 +59,7 @@ mod postgres;
 mod readers;
 mod s3;
 mod sabotage;
+mod schedules;
 mod schemas;
 mod secured;
 mod send;

@@ -237,12 +237,12 @@ impl Work<'_> {
         let kib = u32::try_from(bytes.div_ceil(1_024)).unwrap_or(u32::MAX).min(HELD_KIB);
         let _held = self.inner.held.acquire_many(kib).await;
         let Some(output) = self.inner.journal.output(&self.plan.output).await? else { return Ok(Next::In(UNDECIDED)) };
-        let sha256 = hex(&Sha256::digest(&output));
+        let run = self.run_that_gave(&output).await?;
         let stored = Stored {
             schedule: &self.schedule.name,
             tick: self.state.decision.tick,
             plan: self.plan,
-            run: self.state.runs.iter().find(|run| run.sha256 == sha256),
+            run: run.as_ref(),
             path: self.inner.journal.output_path(&self.plan.output).to_string(),
             output,
         };
@@ -255,6 +255,17 @@ impl Work<'_> {
             }
         }
         Ok(pause.map_or(Next::Closed, Next::In))
+    }
+
+    /// The run that an output is from. One that was stored since the state was read isn't in there.
+    async fn run_that_gave(&self, output: &[u8]) -> Result<Option<Run>> {
+        let sha256 = hex(&Sha256::digest(output));
+        let of = |state: &State| state.runs.iter().find(|run| run.sha256 == sha256).cloned();
+        if let Some(run) = of(self.state) {
+            return Ok(Some(run));
+        }
+        let state = self.inner.journal.state(&self.schedule.name, self.state.decision.tick).await?;
+        Ok(state.as_ref().and_then(of))
     }
 
     /// How long until a delivery is due; `None` if it is over: taken, or given up by whomever.

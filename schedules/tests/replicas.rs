@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use rand::SeedableRng as _;
 use schedules::{
     Attempt, CATCH_UP_MAX, Decision, Fate, Mail, Mailer, Outcome, Output, Parts, Progress, RUNS_MAX, Refused, Request,
-    Result, Runner, Schedule, Scheduler, SharedClock, Tick, Timetable, Webhook, Webhooks,
+    Result, Run, Runner, Schedule, Scheduler, SharedClock, Tick, Timetable, Webhook, Webhooks,
 };
 use serde::Serialize;
 use std::sync::Arc;
@@ -27,11 +27,17 @@ const HOUR: Duration = Duration::from_secs(3_600);
 
 /// Tells the time that passes in the test.
 #[derive(Debug)]
-struct Passing(Timestamp, Instant);
+struct Passing(Timestamp, Instant, Arc<Around>);
 
 #[async_trait]
 impl SharedClock for Passing {
     async fn now(&self) -> Result<Timestamp> {
+        let due = {
+            let mut at_time = self.2.at_time.lock();
+            at_time.0 = at_time.0.saturating_sub(1);
+            if at_time.0 == 0 { std::mem::take(&mut at_time.1) } else { Vec::new() }
+        };
+        self.2.put_all(due).await;
         Ok(self.0 + self.1.elapsed())
     }
 }
@@ -43,6 +49,8 @@ struct Around {
     takes: Duration,
     /// What others put into the store during the first run.
     meanwhile: Mutex<Vec<(Path, Vec<u8>)>>,
+    /// What they put there when the time is asked for this often.
+    at_time: Mutex<(usize, Vec<(Path, Vec<u8>)>)>,
     is_broken: bool,
     runs: Mutex<usize>,
     /// How receivers take what is sent, the last one first (`None`: they panic), and gladly from then on.
@@ -53,8 +61,9 @@ struct Around {
 impl Around {
     fn new() -> Self {
         let (store, takes) = (Arc::new(InMemory::new()), Duration::from_secs(2));
+        let (meanwhile, at_time) = (Mutex::default(), Mutex::default());
         let (runs, answers, sent) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Self { store, takes, meanwhile: Mutex::default(), is_broken: false, runs, answers, sent }
+        Self { store, takes, meanwhile, at_time, is_broken: false, runs, answers, sent }
     }
 
     fn take(&self, what: &str) -> Result<String, Refused> {
@@ -64,6 +73,12 @@ impl Around {
             Some(None) => panic!("a bug in a sender"),
             Some(Some(refused)) => Err(refused),
             None => Ok("200 OK".into()),
+        }
+    }
+
+    async fn put_all(&self, objects: Vec<(Path, Vec<u8>)>) {
+        for (path, body) in objects {
+            self.store.put(&path, body.into()).await.unwrap();
         }
     }
 
@@ -94,9 +109,7 @@ impl Runner for Around {
         *self.runs.lock() += 1;
         sleep(self.takes).await;
         let meanwhile = std::mem::take(&mut *self.meanwhile.lock());
-        for (path, body) in meanwhile {
-            self.store.put(&path, body.into()).await.unwrap();
-        }
+        self.put_all(meanwhile).await;
         if self.is_broken {
             return Err("no such table".into());
         }
@@ -127,7 +140,7 @@ fn replica(around: &Arc<Around>, schedule: &Schedule, now: &str, seed: u64) -> S
     let parts = Parts {
         store: around.store.clone(),
         root: Path::from("_reports"),
-        clock: Arc::new(Passing(now.parse().unwrap(), Instant::now())),
+        clock: Arc::new(Passing(now.parse().unwrap(), Instant::now(), around.clone())),
         runner: around.clone(),
         webhooks: around.clone(),
         mailer: around.clone(),
@@ -193,6 +206,30 @@ async fn what_another_replica_stores_while_the_last_run_fails_is_delivered() {
     assert_eq!(entry.deliveries[0].progress, Progress::Delivered, "{entry:?}");
     assert!(around.sent.lock()[0].contains("theirs"));
     assert!(!around.has(&format!("_open/morning/{}", tick())).await);
+}
+
+/// The bytes of a webhook are the same, whoever sends it, and whenever they learnt of the output.
+#[tokio::test(start_paused = true)]
+async fn an_output_that_appears_while_a_replica_looks_is_told_of_with_its_rows() {
+    let around = Arc::new(Around::new());
+    let schedule = schedule(&format!("report = 'first_blood'\n{HOOK}secret = '{SECRET}'"));
+    let replica = replica(&around, &schedule, TICK, 1);
+    let tick = replica.run_now("morning").await.unwrap();
+    let sha256 = "4c55a8552a2c7261f61f798c2265e6f13358f326ae5b934096ff16bd15e62c33";
+    let run = Run { sha256: sha256.into(), bytes: 6, rows: 77, started: tick.at, took_ms: 1, by: "other".into() };
+    let folder = format!("_history/morning/{tick}");
+    // The time is asked for by the loop, and then by the work on the tick between its looks at state and output.
+    *around.at_time.lock() = (
+        2,
+        vec![
+            of_others(&format!("{folder}/end.json"), r#"{"end": "stored"}"#),
+            of_others(&format!("{folder}/run-{}.json", &sha256[..16]), &serde_json::to_string(&run).unwrap()),
+            of_others(&format!("morning/{tick}.csv"), "theirs"),
+        ],
+    );
+    live(&replica, HOUR).await;
+    assert_eq!((around.sent.lock().len(), *around.runs.lock()), (1, 0));
+    assert!(around.sent.lock()[0].contains("\"rows\":77"), "{:?}", around.sent.lock());
 }
 
 #[tokio::test(start_paused = true)]
