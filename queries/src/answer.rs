@@ -2,6 +2,7 @@
 
 use crate::engine::{died, millis};
 use crate::run::Rows;
+use crate::running::Ticket;
 use crate::views::Views;
 use crate::{Error, Result};
 use datafusion::arrow::array::RecordBatch;
@@ -10,7 +11,7 @@ use events::{Clock as _, SystemClock};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use tokio_util::task::AbortOnDropHandle;
 
 /// Who asked, for the log, and until when the answer must be whole.
 #[derive(Debug)]
@@ -22,6 +23,8 @@ pub(crate) struct Asker {
     pub(crate) limit: Duration,
     /// Ends with the answer.
     pub(crate) span: tracing::Span,
+    /// Its place among those that can be ended.
+    pub(crate) ticket: Ticket,
 }
 
 /// What to know about an answer beside its rows.
@@ -60,7 +63,7 @@ pub struct Answer {
     schema: SchemaRef,
     notes: Notes,
     rows: mpsc::Receiver<Rows>,
-    task: Option<JoinHandle<()>>,
+    task: Option<AbortOnDropHandle<()>>,
     asker: Asker,
     counted: u64,
 }
@@ -76,7 +79,7 @@ impl Answer {
         schema: SchemaRef,
         notes: Notes,
         rows: mpsc::Receiver<Rows>,
-        task: JoinHandle<()>,
+        task: AbortOnDropHandle<()>,
         asker: Asker,
     ) -> Self {
         Self { schema, notes, rows, task: Some(task), asker, counted: 0 }
@@ -97,10 +100,27 @@ impl Answer {
         self.notes.fresh_to_us
     }
 
+    /// The id by which it can be ended.
+    pub fn id(&self) -> Arc<str> {
+        self.asker.ticket.id()
+    }
+
+    pub(crate) const fn sql_bytes(&self) -> usize {
+        self.asker.sql_bytes
+    }
+
     /// The next rows; `None` after the last ones. After an error there are no more.
     pub async fn next(&mut self) -> Option<Result<RecordBatch>> {
         self.task.as_ref()?;
-        let message = tokio::time::timeout_at(self.asker.deadline, self.rows.recv()).await;
+        let message = tokio::select! {
+            biased;
+            () = self.asker.ticket.cancelled() => None,
+            message = tokio::time::timeout_at(self.asker.deadline, self.rows.recv()) => Some(message),
+        };
+        let Some(message) = message else {
+            self.ended(Some(&Error::Cancelled));
+            return Some(Err(Error::Cancelled));
+        };
         let error = match message {
             Ok(Some(Rows::Batch(batch))) => {
                 self.counted += batch.num_rows() as u64;
@@ -114,7 +134,7 @@ impl Answer {
             Err(_) => Error::Time(self.asker.limit),
             Ok(None) if tokio::time::Instant::now() >= self.asker.deadline => Error::Time(self.asker.limit),
             Ok(None) => match self.task.take() {
-                Some(task) => died(task).await,
+                Some(task) => died(task.detach()).await,
                 None => return None,
             },
         };
@@ -135,9 +155,7 @@ impl Answer {
     }
 
     fn ended(&mut self, error: Option<&Error>) {
-        if let Some(task) = self.task.take() {
-            task.abort();
-        }
+        self.task = None;
         let Asker { name, sql_bytes, started, .. } = &self.asker;
         let (rows, ms) = (self.counted, millis(*started));
         metrics::histogram!("killfeed_queries_duration_seconds").record(started.elapsed().as_secs_f64());
@@ -155,8 +173,7 @@ impl Answer {
 
 impl Drop for Answer {
     fn drop(&mut self) {
-        if let Some(task) = self.task.take() {
-            task.abort();
+        if self.task.take().is_some() {
             tracing::info!(principal = %self.asker.name, rows = self.counted, "query dropped by the asker");
         }
     }

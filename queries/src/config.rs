@@ -31,6 +31,12 @@ pub struct Config {
     pub running_max: usize,
     /// Queries that wait for their turn; a further one is refused with 503.
     pub waiting_max: usize,
+    /// How long the rows of an answer in pages are kept after the last look at them.
+    pub pages_idle: Duration,
+    /// Answers in pages that one asker may have open.
+    pub pages_answers_max: usize,
+    /// Memory of all rows that are kept for pages, in bytes; one answer may take a quarter.
+    pub pages_bytes_max: usize,
 }
 
 impl Default for Config {
@@ -48,6 +54,9 @@ impl Default for Config {
             depth_max: 32,
             running_max: 4,
             waiting_max: 64,
+            pages_idle: Duration::from_secs(60),
+            pages_answers_max: 8,
+            pages_bytes_max: 256 << 20,
         }
     }
 }

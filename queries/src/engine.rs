@@ -8,9 +8,11 @@
 use crate::answer::Asker;
 use crate::fresh::Fresh;
 use crate::guard;
+use crate::paging::Open;
 use crate::personal::Declared;
 use crate::question::{Described, Question};
 use crate::run::Run;
+use crate::running::{Queries, Ticket};
 use crate::snapshots::Snapshot;
 use crate::{Answer, Config, Error, Result, functions, near, words};
 use datafusion::arrow::datatypes::SchemaRef;
@@ -32,6 +34,7 @@ use std::time::Instant;
 use tables::Store;
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio_util::task::AbortOnDropHandle;
 
 /// Who asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,6 +77,10 @@ struct Inner {
     fresh: Option<Fresh>,
     running: Arc<Semaphore>,
     waiting: AtomicUsize,
+    /// What runs or waits, by its ids.
+    queries: Queries,
+    /// Answers in pages.
+    open: Open,
     /// Held by the audit that runs: one is enough.
     audits: tokio::sync::Mutex<()>,
 }
@@ -129,6 +136,8 @@ impl Engine {
             fresh: None,
             running: Arc::new(Semaphore::new(config.running_max.max(1))),
             waiting: AtomicUsize::new(0),
+            queries: Queries::default(),
+            open: Open::new(&config),
             audits: tokio::sync::Mutex::new(()),
             config,
             environment,
@@ -148,6 +157,16 @@ impl Engine {
 
     pub(crate) fn fresh(&self) -> Option<&Fresh> {
         self.0.fresh.as_ref()
+    }
+
+    /// What runs or waits.
+    pub(crate) fn queries(&self) -> &Queries {
+        &self.0.queries
+    }
+
+    /// Answers in pages that are open.
+    pub(crate) fn open(&self) -> &Open {
+        &self.0.open
     }
 
     /// The store that it reads.
@@ -208,14 +227,11 @@ impl Engine {
         let deadline = tokio::time::Instant::now() + limit;
         let permit = Running::new(self.turn(deadline).await?);
         let run = Run { engine: self.clone(), question, permit };
-        let mut task = self.runtime()?.spawn(async move { run.describe().await });
-        match tokio::time::timeout_at(deadline, &mut task).await {
+        let task = AbortOnDropHandle::new(self.runtime()?.spawn(async move { run.describe().await }));
+        match tokio::time::timeout_at(deadline, task).await {
             Ok(Ok(described)) => described,
             Ok(Err(error)) => Err(Error::Internal(error.to_string())),
-            Err(_) => {
-                task.abort();
-                Err(Error::Time(limit))
-            }
+            Err(_) => Err(Error::Time(limit)),
         }
     }
 
@@ -241,8 +257,18 @@ impl Engine {
     }
 
     async fn start(&self, question: Question, started: Instant) -> Result<Answer> {
+        guard::check_text(&question.sql, self.config())?;
+        let ticket = self.0.queries.enter(&question.viewer.name, question.id.as_deref(), question.sql.len())?;
+        let token = ticket.token();
+        tokio::select! {
+            () = token.cancelled() => Err(Error::Cancelled),
+            begun = self.begin(question, started, ticket) => begun,
+        }
+    }
+
+    /// Up to the columns of the answer. Whoever stops waiting for it stops the query.
+    async fn begin(&self, question: Question, started: Instant, ticket: Ticket) -> Result<Answer> {
         let config = &self.0.config;
-        guard::check_text(&question.sql, config)?;
         let deadline = tokio::time::Instant::from_std(started) + config.time_limit;
         let permit = Running::new(self.turn(deadline).await?);
         let (head_sender, head) = oneshot::channel();
@@ -253,19 +279,18 @@ impl Engine {
             // The asker learns of a time-out by their own clock.
             tokio::time::timeout_at(deadline, run.drive(head_sender, rows)).await.unwrap_or_default();
         });
+        let task = AbortOnDropHandle::new(task);
+        ticket.runs(task.abort_handle());
         let limit = config.time_limit;
         let answer = tokio::time::timeout_at(deadline, head).await;
         let (schema, notes) = match answer {
-            Err(_) => {
-                task.abort();
-                return Err(Error::Time(limit));
-            }
+            Err(_) => return Err(Error::Time(limit)),
             Ok(Ok(head)) => head?,
-            Ok(Err(_)) => return Err(died(task).await),
+            Ok(Err(_)) => return Err(died(task.detach()).await),
         };
         metrics::counter!("killfeed_queries_total").increment(1);
         let span = tracing::Span::current();
-        let asked = Asker { name, sql_bytes, started, deadline, limit, span };
+        let asked = Asker { name, sql_bytes, started, deadline, limit, span, ticket };
         Ok(Answer::new(schema, notes, receiver, task, asked))
     }
 

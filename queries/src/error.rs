@@ -43,6 +43,33 @@ pub enum Error {
         /// [`crate::Config::waiting_max`].
         waiting: usize,
     },
+    /// Somebody who may ended it.
+    #[error("the query was cancelled")]
+    Cancelled,
+    /// The asker has a query of this id.
+    #[error("you have a query {0:?} running or open; choose another id, or leave it to the server")]
+    Taken(String),
+    /// The asker has too many answers in pages open.
+    #[error("you have {answers} answers open, which is the limit; close one with DELETE, or wait {} s", .idle.as_secs_f64())]
+    Open {
+        /// How many.
+        answers: usize,
+        /// [`crate::Config::pages_idle`].
+        idle: Duration,
+    },
+    /// An answer is too large to be kept for pages.
+    #[error("the answer takes more than {0} bytes, the limit for pages; ask without page_rows, or for less")]
+    Pages(usize),
+    /// The answers that are open take all memory that there is for them.
+    #[error(
+        "the answers that are open take the {limit} bytes that there are for pages; try again, or ask without page_rows"
+    )]
+    NoRoom {
+        /// [`crate::Config::pages_bytes_max`].
+        limit: usize,
+        /// [`crate::Config::pages_idle`].
+        idle: Duration,
+    },
     /// The tables can't be read.
     #[error(transparent)]
     Store(#[from] tables::Error),
@@ -68,6 +95,11 @@ impl Error {
             Self::Rows(_) => "row_limit",
             Self::Memory { .. } => "memory_limit",
             Self::Busy { .. } => "busy",
+            Self::Cancelled => "cancelled",
+            Self::Taken(_) => "id_taken",
+            Self::Open { .. } => "open_limit",
+            Self::Pages(_) => "page_limit",
+            Self::NoRoom { .. } => "page_memory",
             Self::Store(_) => "store",
             Self::Log(_) => "log",
             Self::Internal(_) => "internal",
@@ -77,10 +109,12 @@ impl Error {
     /// As a client sees it.
     pub fn to_problem(&self) -> Problem {
         let status = match self {
-            Self::Refused(_) | Self::Rows(_) | Self::Memory { .. } => StatusCode::BAD_REQUEST,
+            Self::Refused(_) | Self::Rows(_) | Self::Memory { .. } | Self::Pages(_) => StatusCode::BAD_REQUEST,
+            Self::Cancelled | Self::Taken(_) => StatusCode::CONFLICT,
+            Self::Open { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::NoTable { .. } | Self::NoReport(_) => StatusCode::NOT_FOUND,
             Self::Time(_) => StatusCode::GATEWAY_TIMEOUT,
-            Self::Busy { .. } | Self::Store(_) | Self::Log(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Busy { .. } | Self::NoRoom { .. } | Self::Store(_) | Self::Log(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         };
         // What the store or the log said is for the operator: who asked can only come again.
@@ -90,8 +124,9 @@ impl Error {
             other => other.to_string(),
         };
         let problem = Problem::new(status, detail).with("kind", self.kind());
-        match status {
-            StatusCode::SERVICE_UNAVAILABLE => problem.with_retry_after(Duration::from_secs(1)),
+        match self {
+            Self::Open { idle, .. } | Self::NoRoom { idle, .. } => problem.with_retry_after(*idle),
+            _ if status == StatusCode::SERVICE_UNAVAILABLE => problem.with_retry_after(Duration::from_secs(1)),
             _ => problem,
         }
     }

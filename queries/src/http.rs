@@ -1,4 +1,4 @@
-//! Questions over HTTP: `/v1/sql`, `/v1/reports`, `/v1/tables`, `/v1/audit`.
+//! Questions over HTTP: `/v1/sql`, `/v1/reports`, `/v1/tables`, `/v1/audit`; `/v1/queries` is in `manage`.
 //!
 //! The first part of an answer is held back until it is large enough or whole, so that an error
 //! found by then has a status of its own. Later errors break the connection off: an answer that
@@ -8,14 +8,14 @@ use crate::audit::Books;
 use crate::engine::Viewer;
 use crate::format::{Encoder, Format};
 use crate::page::{self, Page};
-use crate::{Answer, Engine, Error, Parameters, catalogue, reports};
+use crate::{Answer, Engine, Error, Parameters, catalogue, manage, reports};
 use ::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::response::{IntoResponse, Json, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use bytes::Bytes;
 use edge::{Keys, Problem, Scope, body};
 use futures::stream;
@@ -29,14 +29,16 @@ const HELD_BACK: usize = 256 << 10;
 pub const WARNING: HeaderName = HeaderName::from_static("killfeed-warning");
 
 #[derive(Debug, Clone)]
-struct Shared {
-    engine: Engine,
-    keys: Keys,
+pub(crate) struct Shared {
+    pub(crate) engine: Engine,
+    pub(crate) keys: Keys,
     books: Books,
 }
 
 /// Header of an answer that is not complete up to now: the time up to which it is, RFC 3339.
 pub const FRESH_TO: HeaderName = HeaderName::from_static("killfeed-fresh-to");
+/// Header of an answer: the id by which its query can be ended. A question may bring one of its own.
+pub const QUERY_ID: HeaderName = HeaderName::from_static("killfeed-query-id");
 
 /// The routes of the query role. `books` is what the audit reads beside the tables.
 pub fn router(engine: Engine, keys: Keys, books: Books) -> Router {
@@ -48,11 +50,14 @@ pub fn router(engine: Engine, keys: Keys, books: Books) -> Router {
         .route("/v1/reports/{name}", get(get_report).post(post_report))
         .route("/v1/tables", get(list_tables))
         .route("/v1/audit", get(audit))
+        .route("/v1/queries", get(manage::list))
+        .route("/v1/queries/{id}", delete(manage::end))
+        .route("/v1/queries/{id}/pages/{number}", get(manage::page))
         .layer(DefaultBodyLimit::max(body_max))
         .with_state(Shared { engine, keys, books })
 }
 
-type Answered = Result<Response, Problem>;
+pub(crate) type Answered = Result<Response, Problem>;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -67,11 +72,16 @@ async fn sql(
     body: Result<Bytes, BytesRejection>,
 ) -> Answered {
     let viewer = viewer(&shared, &headers)?;
-    let format = format(&headers, &mut body::query(given)?)?;
+    let mut given = body::query(given)?;
+    let format = format(&headers, &mut given)?;
+    let page_rows = manage::page_rows(&shared.engine, &given)?;
     let body = body::bytes(body)?;
     let sql = question(&headers, &body)?;
     let question = crate::Question::new(&sql, Parameters::new(), &viewer);
-    answer(&shared.engine, &headers, (format, Page::default()), question).await
+    match page_rows {
+        Some(page_rows) => manage::first_page(&shared.engine, &headers, format, page_rows, question).await,
+        None => answer(&shared.engine, &headers, (format, Page::default()), question).await,
+    }
 }
 
 /// The format that `?format=` names, which is taken out of what is given, else the one that `Accept` asks for.
@@ -91,7 +101,7 @@ fn format(headers: &HeaderMap, given: &mut Vec<(String, String)>) -> Result<Form
     })
 }
 
-fn viewer(shared: &Shared, headers: &HeaderMap) -> Result<Viewer, Problem> {
+pub(crate) fn viewer(shared: &Shared, headers: &HeaderMap) -> Result<Viewer, Problem> {
     Ok(Viewer::of(&shared.keys.authorize(headers, Scope::Query)?))
 }
 
@@ -188,9 +198,7 @@ async fn answer(
     question: crate::Question,
 ) -> Answered {
     let problem = |error: Error| error.to_problem();
-    let span = traces::span!("query", "server", db.system.name = "killfeed");
-    traces::follow(&span, traces::of_request(headers));
-    let mut answer = engine.ask(question).instrument(span).await.map_err(problem)?;
+    let mut answer = asked_of(engine, headers, question).await?;
     let mut encoder = Encoder::of_page(format, answer.schema(), page).map_err(problem)?;
     let mut held = Vec::new();
     let mut rest = None;
@@ -208,11 +216,40 @@ async fn answer(
         }
     }
     let warnings = answer.warnings().to_vec();
-    let fresh_to = answer.fresh_to_us().and_then(crate::present::micros);
+    let (fresh_to, id) = (answer.fresh_to_us(), answer.id());
     let body = match rest {
         None => Body::from(held),
         Some(encoder) => streamed(held, encoder, answer),
     };
+    Ok(document(body, format, &id, &warnings, fresh_to))
+}
+
+/// Asks, under the id that the request brings, if any.
+pub(crate) async fn asked_of(
+    engine: &Engine,
+    headers: &HeaderMap,
+    mut question: crate::Question,
+) -> Result<Answer, Problem> {
+    question.id = id_of(headers)?;
+    let span = traces::span!("query", "server", db.system.name = "killfeed");
+    traces::follow(&span, traces::of_request(headers));
+    engine.ask(question).instrument(span).await.map_err(|error| error.to_problem())
+}
+
+/// The id that a request brings.
+pub(crate) fn id_of(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let id = headers.get(QUERY_ID).map(|id| id.to_str().map(str::to_owned));
+    id.transpose().map_err(|_| Problem::bad_request(format!("the header {QUERY_ID} is no text")))
+}
+
+/// An answer, or a page of it, with what is to be known about it.
+pub(crate) fn document(
+    body: Body,
+    format: Format,
+    id: &str,
+    warnings: &[String],
+    fresh_to_us: Option<i64>,
+) -> Response {
     let mut response = Response::new(body);
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
     if format == Format::Html {
@@ -220,15 +257,19 @@ async fn answer(
         response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(page::policy()));
         response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     }
+    if let Ok(id) = HeaderValue::from_str(id) {
+        response.headers_mut().insert(QUERY_ID, id);
+    }
     for warning in warnings {
-        if let Ok(value) = HeaderValue::from_str(&warning) {
+        if let Ok(value) = HeaderValue::from_str(warning) {
             response.headers_mut().append(WARNING, value);
         }
     }
+    let fresh_to = fresh_to_us.and_then(crate::present::micros);
     if let Some(fresh_to) = fresh_to.and_then(|fresh_to| HeaderValue::from_str(&fresh_to).ok()) {
         response.headers_mut().insert(FRESH_TO, fresh_to);
     }
-    Ok(response)
+    response
 }
 
 /// The held back part first, then batch by batch as the client takes them.

@@ -29,15 +29,18 @@ mod functions;
 mod guard;
 mod http;
 mod latest;
+mod manage;
 mod markdown;
 mod mask;
 mod near;
 pub mod page;
+mod paging;
 mod personal;
 mod present;
 mod question;
 pub mod reports;
 mod run;
+mod running;
 mod scan;
 mod snapshots;
 #[cfg(test)]
@@ -47,7 +50,7 @@ pub mod view;
 mod views;
 mod words;
 
-pub use crate::http::{FRESH_TO, WARNING, router};
+pub use crate::http::{FRESH_TO, QUERY_ID, WARNING, router};
 pub use answer::Answer;
 pub use audit::audit;
 pub use config::Config;

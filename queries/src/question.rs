@@ -20,6 +20,8 @@ pub struct Question {
     pub viewer: Viewer,
     /// Whether the answer has the column [`crate::FRESHNESS`].
     pub is_report: bool,
+    /// The id by which it can be ended, if the asker chose one.
+    pub id: Option<String>,
     /// What the protocol brings that it came by.
     pub surroundings: Option<Arc<dyn Surroundings>>,
 }
@@ -27,7 +29,7 @@ pub struct Question {
 impl Question {
     /// A statement with values for its placeholders, no more.
     pub fn new(sql: &str, parameters: Parameters, viewer: &Viewer) -> Self {
-        Self { sql: sql.to_owned(), parameters, viewer: viewer.clone(), is_report: false, surroundings: None }
+        Self { sql: sql.to_owned(), parameters, viewer: viewer.clone(), is_report: false, id: None, surroundings: None }
     }
 }
 

@@ -124,6 +124,10 @@ const METRICS: &[(Kind, &str, &str)] = &[
     (Histogram, "killfeed_queries_duration_seconds", "Time from a query to its last row"),
     (Gauge, "killfeed_queries_running", "Queries that run"),
     (Gauge, "killfeed_queries_waiting", "Queries that wait for their turn"),
+    (Counter, "killfeed_queries_cancelled_total", "Queries ended by DELETE"),
+    (Gauge, "killfeed_queries_open_answers", "Answers whose pages are kept"),
+    (Gauge, "killfeed_queries_open_bytes", "Memory of their rows, and of those on their way there"),
+    (Counter, "killfeed_queries_open_answers_expired_total", "Answers let go because nobody looked at them"),
     (
         Gauge,
         "killfeed_fresh_newest_age_seconds",

@@ -110,7 +110,7 @@ impl Reader {
         let viewer = client.session_extensions().get::<Viewer>();
         let viewer = viewer.ok_or_else(|| said("08P01", "a statement came before the login"))?;
         let viewer = viewer.as_ref().clone();
-        Ok(Question { sql, parameters, viewer, is_report: false, surroundings: Some(self.catalogue.clone()) })
+        Ok(Question { sql, parameters, viewer, is_report: false, id: None, surroundings: Some(self.catalogue.clone()) })
     }
 }
 

@@ -7,14 +7,14 @@ use queries::Error;
 fn code(error: &Error) -> &'static str {
     match error {
         Error::NoTable { .. } => "42P01",
-        Error::Time(_) => "57014",
-        Error::Rows(_) => "54000",
-        Error::Memory { .. } => "53200",
-        Error::Busy { .. } => "53300",
+        Error::Time(_) | Error::Cancelled => "57014",
+        Error::Rows(_) | Error::Pages(_) => "54000",
+        Error::Memory { .. } | Error::NoRoom { .. } => "53200",
+        Error::Busy { .. } | Error::Open { .. } => "53300",
         Error::Store(_) | Error::Log(_) => "58030",
         Error::Internal(_) => "XX000",
         Error::Refused(text) if text.contains("is not allowed") => "25006",
-        Error::Refused(_) | Error::NoReport(_) => "42601",
+        Error::Refused(_) | Error::NoReport(_) | Error::Taken(_) => "42601",
     }
 }
 

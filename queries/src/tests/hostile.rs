@@ -8,78 +8,9 @@ fn nested(open: &str, close: &str, depth: usize, core: &str) -> String {
     format!("SELECT {}{core}{}", open.repeat(depth), close.repeat(depth))
 }
 
-fn statements() -> Vec<String> {
-    let fixed = [
-        // Writing.
-        "INSERT INTO chat_message SELECT * FROM chat_message",
-        "UPDATE chat_message SET text = ''",
-        "DELETE FROM chat_message",
-        "TRUNCATE TABLE chat_message",
-        "DROP TABLE chat_message",
-        "CREATE TABLE t AS SELECT 1",
-        "CREATE VIEW v AS SELECT 1",
-        "CREATE SCHEMA s",
-        "CREATE DATABASE d",
-        "CREATE FUNCTION f() RETURNS INT RETURN 1",
-        "ALTER TABLE chat_message ADD COLUMN x INT",
-        "SELECT * INTO t FROM chat_message",
-        "WITH x AS (DELETE FROM chat_message) SELECT 1",
-        "MERGE INTO chat_message USING dead_letters ON true WHEN MATCHED THEN DELETE",
-        // Files.
-        "COPY chat_message TO '/tmp/killfeed-hostile.csv'",
-        "COPY (SELECT 1) TO '/tmp/killfeed-hostile.parquet' STORED AS PARQUET",
-        "CREATE EXTERNAL TABLE t STORED AS CSV LOCATION '/etc/passwd'",
-        "SELECT * FROM '/etc/passwd'",
-        "SELECT * FROM \"/etc/passwd\"",
-        "SELECT * FROM \"file:///etc/passwd\"",
-        "SELECT * FROM \"../chat_message\"",
-        "SELECT * FROM read_csv('/etc/passwd')",
-        "SELECT * FROM read_parquet('/etc/passwd')",
-        "SELECT * FROM parquet_metadata('/etc/passwd')",
-        "SELECT pg_read_file('/etc/passwd')",
-        "SELECT input_file_name() FROM chat_message",
-        "LOAD DATA INPATH '/etc/passwd' INTO TABLE chat_message",
-        // The session and the server.
-        "SET datafusion.execution.time_zone = 'x'",
-        "RESET datafusion.execution.time_zone",
-        "SHOW ALL",
-        "SHOW datafusion.runtime.memory_limit",
-        "PREPARE p AS SELECT 1",
-        "EXECUTE p",
-        "DEALLOCATE p",
-        "BEGIN",
-        "COMMIT",
-        "USE killfeed",
-        "GRANT ALL ON chat_message TO x",
-        "KILL QUERY 1",
-        "SELECT * FROM information_schema.tables",
-        "SELECT * FROM information_schema.df_settings",
-        "SELECT * FROM pg_catalog.pg_class",
-        "SELECT getenv('PATH')",
-        "SELECT $missing",
-        "EXPLAIN ANALYZE SELECT * FROM chat_message",
-        "EXPLAIN VERBOSE SELECT * FROM chat_message",
-        "EXPLAIN DELETE FROM chat_message",
-        "EXPLAIN COPY chat_message TO '/tmp/killfeed-hostile.csv'",
-        // Memory out of nothing.
-        "SELECT repeat('x', 2000000000)",
-        "SELECT lpad('x', 2000000000, 'y')",
-        "SELECT rpad('x', 2000000000, 'y')",
-        "SELECT array_repeat(1, 2000000000)",
-        "SELECT range(1, 2000000000)",
-        "SELECT generate_series(1, 2000000000)",
-        "SELECT array_resize([1], 2000000000, 0)",
-        // Text that breaks lexers.
-        "SELECT 'unclosed",
-        "SELECT \"unclosed",
-        "SELECT /* unclosed",
-        "SELECT $$unclosed",
-        "\u{0}",
-        ";",
-        "--",
-        "   ",
-    ];
-    let mut statements: Vec<String> = fixed.map(str::to_owned).into();
+pub(super) fn statements() -> Vec<String> {
+    let fixed = include_str!("hostile.txt").lines().filter(|line| !line.starts_with('#'));
+    let mut statements: Vec<String> = fixed.chain(["\u{0}", "   "]).map(str::to_owned).collect();
     statements.extend([
         format!("SELECT 1{}", "+1".repeat(2_000)),
         format!("SELECT 1{}", "+1".repeat(30_000)),

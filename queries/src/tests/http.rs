@@ -23,14 +23,14 @@ fn keys() -> Keys {
     Keys::from_config(&configs).unwrap()
 }
 
-async fn service(config: Config) -> (Fixture, Router) {
+pub(super) async fn service(config: Config) -> (Fixture, Router) {
     let fixture = chat().await;
     let engine = fixture.engine_with(config, Registry::of([schema_of("chat.message", 1, &["playerid"])]));
     let books = Books { log: Arc::new(FakeLog::default()), streams: Default::default() };
     (fixture, router(engine, keys(), books))
 }
 
-async fn call(
+pub(super) async fn call(
     router: &Router,
     request: http::request::Builder,
     body: impl Into<Body>,
@@ -41,11 +41,11 @@ async fn call(
     (parts.status, parts.headers, String::from_utf8_lossy(&bytes).into_owned())
 }
 
-fn post(uri: &str, key: &str) -> http::request::Builder {
+pub(super) fn post(uri: &str, key: &str) -> http::request::Builder {
     Request::post(uri).header("authorization", format!("Bearer {key}"))
 }
 
-fn get(uri: &str, key: &str) -> http::request::Builder {
+pub(super) fn get(uri: &str, key: &str) -> http::request::Builder {
     Request::get(uri).header("x-api-key", key)
 }
 
@@ -146,6 +146,21 @@ async fn faults_have_the_status_that_they_mean() {
         assert_eq!(headers["content-type"], "application/problem+json");
         assert!(answer.contains(part), "{answer}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hostile_statements_are_refused_and_nothing_else_suffers() {
+    let (_fixture, router) = service(config()).await;
+    let statements = super::hostile::statements();
+    assert!(statements.len() >= 50);
+    for sql in statements {
+        let shown: String = sql.chars().take(80).collect();
+        let (status, headers, answer) = call(&router, post("/v1/sql", "analyst"), sql).await;
+        assert!((400..500).contains(&status.as_u16()), "{shown}: {status} {answer}");
+        assert_eq!(headers["content-type"], "application/problem+json", "{shown}");
+    }
+    let still = call(&router, post("/v1/sql?format=csv", "analyst"), "SELECT count(*) AS n FROM chat_message").await;
+    assert_eq!((still.0, still.2.as_str()), (StatusCode::OK, "n\n3\n"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

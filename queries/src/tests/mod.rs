@@ -6,6 +6,7 @@ mod hostile;
 mod http;
 mod latest;
 mod limits;
+mod paging;
 mod personal;
 pub(crate) mod support;
 mod wrong;
