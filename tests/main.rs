@@ -20,6 +20,7 @@
 //! | `faults` | configurations that a start is refused for, all faults at once |
 //! | `edges` | the HTTP API by a client that speaks TCP: half-sent, odd and wrong requests |
 //! | `send` | `killfeed send` against a server that fails as it is told |
+//! | `tools` | what psql, Grafana, Metabase and DBeaver ask at their start |
 //! | `traces` | traces from client to table, and to a collector |
 //! | `outbox` | `killfeed outbox` between PostgreSQL and a server, all three killed |
 //! | `load` | `killfeed load`: what it says was acknowledged is in the tables; histograms merged |
@@ -68,5 +69,6 @@ mod stops;
 mod streams;
 mod support;
 mod tidy;
+mod tools;
 mod traces;
 mod truth;

@@ -17,7 +17,7 @@ async fn served(home: &Home, args: &[&str]) -> (Server, u16) {
     (server, port)
 }
 
-async fn with_events(home: &Home) -> (Server, u16) {
+pub(crate) async fn with_events(home: &Home) -> (Server, u16) {
     let (server, port) = served(home, &[]).await;
     let said = |n: u32| event("chat.message", &format!("c{n}"), &json!({ "text": format!("gg {n}"), "n": n }));
     let score = |n: u32| {
@@ -28,7 +28,7 @@ async fn with_events(home: &Home) -> (Server, u16) {
     (server, port)
 }
 
-async fn connect(port: u16, password: &str) -> Result<Client, tokio_postgres::Error> {
+pub(crate) async fn connect(port: u16, password: &str) -> Result<Client, tokio_postgres::Error> {
     let mut config = tokio_postgres::Config::new();
     config.host("127.0.0.1").port(port).user("analyst").dbname("killfeed").password(password);
     let (client, connection) = config.connect(NoTls).await?;

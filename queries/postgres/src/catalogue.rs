@@ -2,9 +2,11 @@
 //!
 //! Numbers of tables (oids) are given once and kept, since tools look a number up and come back with it.
 
+use crate::standard::Standard;
+use crate::{functions, settings};
 use async_trait::async_trait;
 use datafusion::arrow::datatypes::SchemaRef;
-use datafusion::catalog::SchemaProvider;
+use datafusion::catalog::{SchemaProvider, TableProvider};
 use datafusion::common::TableReference;
 use datafusion::datasource::TableType;
 use datafusion::datasource::empty::EmptyTable;
@@ -40,6 +42,7 @@ impl Catalogue {
         let tables = Tables { engine, known: Arc::default() };
         let fixed = Arc::new(PgCatalogStaticTables::try_new()?);
         let own = PgCatalogSchemaProvider::try_new(tables.clone(), fixed, EmptyContextProvider)?;
+        let own = Own { library: Arc::new(own), settings: Arc::new(settings::table()?) };
         Ok(Self { tables, own: Arc::new(own) })
     }
 }
@@ -56,14 +59,45 @@ impl Surroundings for Catalogue {
         let catalog = context.catalog(CATALOG);
         let catalog = catalog.ok_or_else(|| DataFusionError::Internal(format!("there is no catalogue {CATALOG}")))?;
         catalog.register_schema(OWN, self.own.clone())?;
+        catalog.register_schema(STANDARD, Arc::new(Standard::new(context.state_weak_ref())))?;
+        functions::add(context);
         for (table, schema) in self.tables.look().await? {
             let reference = TableReference::bare(table);
             if !context.table_exist(reference.clone())? {
                 context.register_table(reference, Arc::new(EmptyTable::new(schema)))?;
             }
         }
-        context.state_ref().write().config_mut().options_mut().catalog.information_schema = true;
         Ok(())
+    }
+}
+
+/// `pg_catalog` as the library has it, with settings of our own.
+struct Own {
+    library: Arc<dyn SchemaProvider>,
+    settings: Arc<dyn TableProvider>,
+}
+
+impl fmt::Debug for Own {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Own")
+    }
+}
+
+#[async_trait]
+impl SchemaProvider for Own {
+    fn table_names(&self) -> Vec<String> {
+        self.library.table_names()
+    }
+
+    fn table_exist(&self, name: &str) -> bool {
+        self.library.table_exist(name)
+    }
+
+    async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        match name {
+            "pg_settings" => Ok(Some(self.settings.clone())),
+            _ => self.library.table(name).await,
+        }
     }
 }
 

@@ -13,12 +13,20 @@
 //! | `statement` | texts cut into statements, and which of them are none of the engine's |
 //! | `session` | the two ways in which clients ask: at once, or in steps |
 //! | `catalogue` | PostgreSQL's own tables and functions, about the tables of events |
+//! | `standard` | `information_schema`, as views of those |
+//! | `functions` | PostgreSQL's functions that tools call at their start |
+//! | `settings` | what `SHOW`, `current_setting` and `pg_settings` say |
+//! | `rewrite` | questions of tools whose answers are known beforehand |
 //! | `words` | errors by the codes that drivers know |
 //! | `tls` | certificates |
 
 mod catalogue;
+mod functions;
 mod login;
+mod rewrite;
 mod session;
+mod settings;
+mod standard;
 mod statement;
 mod tls;
 mod words;

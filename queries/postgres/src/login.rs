@@ -3,6 +3,7 @@
 //! Keys are kept as hashes, so the password has to come as it is; who listens beyond this machine has to have a
 //! certificate. The user's name is for the log only.
 
+use crate::settings;
 use async_trait::async_trait;
 use datafusion_postgres::pgwire::api::auth::{
     DefaultServerParameterProvider, StartupHandler, finish_authentication, protocol_negotiation,
@@ -32,6 +33,7 @@ pub(crate) struct Login {
 impl Login {
     pub(crate) fn new(keys: Keys, connections: Arc<ConnectionManager>) -> Self {
         let mut parameters = DefaultServerParameterProvider::default();
+        parameters.server_version = format!("{} (killfeed {})", settings::VERSION, env!("CARGO_PKG_VERSION"));
         parameters.is_superuser = false;
         parameters.default_transaction_read_only = true;
         Self { keys, connections, parameters }

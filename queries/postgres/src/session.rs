@@ -2,13 +2,14 @@
 //! given its parameters and run in steps.
 
 use crate::catalogue::Catalogue;
+use crate::settings;
 use crate::statement::{Statement, parse};
 use crate::words::{of, said};
 use async_trait::async_trait;
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
 use datafusion::common::ParamValues;
 use datafusion::prelude::SessionContext;
-use datafusion::sql::sqlparser::ast::Statement as Sql;
+use datafusion::sql::sqlparser::ast::{Ident, Statement as Sql};
 use datafusion_postgres::QueryHook as _;
 use datafusion_postgres::arrow_pg::datatypes::df::deserialize_parameters;
 use datafusion_postgres::arrow_pg::datatypes::{arrow_schema_to_pg_fields, encode_recordbatch, into_pg_type};
@@ -17,7 +18,7 @@ use datafusion_postgres::hooks::set_show::SetShowHook;
 use datafusion_postgres::hooks::transactions::TransactionStatementHook;
 use datafusion_postgres::pgwire::api::portal::{Format, Portal};
 use datafusion_postgres::pgwire::api::query::{ExtendedQueryHandler, SimpleQueryHandler};
-use datafusion_postgres::pgwire::api::results::{FieldInfo, QueryResponse, Response, Tag};
+use datafusion_postgres::pgwire::api::results::{DataRowEncoder, FieldFormat, FieldInfo, QueryResponse, Response, Tag};
 use datafusion_postgres::pgwire::api::stmt::QueryParser;
 use datafusion_postgres::pgwire::api::store::PortalStore;
 use datafusion_postgres::pgwire::api::{ClientInfo, ClientPortalStore, Type};
@@ -79,6 +80,9 @@ impl Session {
             Statement::Setting(ast) => {
                 // One that knows nothing, and is thrown away with whatever was set.
                 let settings = SessionContext::new();
+                if let Some(shown) = shown(client, ast) {
+                    return shown;
+                }
                 if let Some(answered) = TransactionStatementHook.handle_simple_query(ast, &settings, client).await {
                     return answered;
                 }
@@ -183,9 +187,35 @@ impl QueryParser for Reader {
 
 /// The columns of what a setting answers: SHOW has one.
 fn settings_answer(ast: &Sql) -> Arc<Schema> {
-    let shows = matches!(ast, Sql::ShowVariable { .. } | Sql::ShowStatus { .. } | Sql::ShowCatalogs { .. });
-    let column = shows.then(|| Field::new("show", DataType::Utf8, false));
+    let name = match ast {
+        Sql::ShowVariable { variable } => Some(variable_name(variable)),
+        Sql::ShowStatus { .. } | Sql::ShowCatalogs { .. } => Some("show".into()),
+        _ => None,
+    };
+    let column = name.map(|name| Field::new(name, DataType::Utf8, false));
     Arc::new(Schema::new(column.into_iter().collect::<Vec<_>>()))
+}
+
+/// The name of a setting, of which some have two.
+fn variable_name(variable: &[Ident]) -> String {
+    let words: Vec<String> = variable.iter().map(|word| word.value.to_lowercase()).collect();
+    match words.join(" ").as_str() {
+        "time zone" => "timezone".into(),
+        "transaction isolation level" => "transaction_isolation".into(),
+        name => name.into(),
+    }
+}
+
+/// What SHOW answers: what the client has set, else what holds; `None` for a setting that isn't known here.
+fn shown<C: ClientInfo>(client: &C, ast: &Sql) -> Option<PgWireResult<Response>> {
+    let Sql::ShowVariable { variable } = ast else { return None };
+    let name = variable_name(variable);
+    let set = client.metadata().iter().find(|(set, _)| set.eq_ignore_ascii_case(&name));
+    let value = settings::value(&name).map(|value| set.map_or(value, |(_, set)| set))?.to_owned();
+    let fields = Arc::new(vec![FieldInfo::new(name, None, None, Type::TEXT, FieldFormat::Text)]);
+    let mut encoder = DataRowEncoder::new(fields.clone());
+    let row = encoder.encode_field(&Some(value)).map(|()| encoder.take_row());
+    Some(row.map(|row| Response::Query(QueryResponse::new(fields, stream::iter([Ok(row)])))))
 }
 
 #[async_trait]

@@ -3,6 +3,7 @@
 //! Tools put their questions about tables in words that only PostgreSQL understands; those are rewritten. A
 //! statement that asks for events goes to the engine as it was written.
 
+use crate::rewrite;
 use crate::words::said;
 use datafusion::sql::sqlparser::ast::Statement as Sql;
 use datafusion_postgres::datafusion_pg_catalog::sql::PostgresCompatibilityParser;
@@ -39,13 +40,21 @@ fn sorted(ast: Sql) -> PgWireResult<Statement> {
         Sql::Reset { .. } => Ok(Statement::Nothing("RESET")),
         Sql::StartTransaction { .. } | Sql::Commit { .. } | Sql::Rollback { .. } => Ok(Statement::Setting(ast.into())),
         Sql::Set(_) | Sql::ShowVariable { .. } | Sql::ShowStatus { .. } | Sql::ShowCatalogs { .. } => {
+            if let Sql::ShowVariable { variable } = &ast
+                && let Some(all) = rewrite::show_all(variable)
+            {
+                return Ok(Statement::Query(all));
+            }
             let bytes = ast.to_string().len();
             if bytes > SETTING_BYTES_MAX {
                 return Err(said("54000", &format!("a setting has {bytes} bytes; the limit is {SETTING_BYTES_MAX}")));
             }
             Ok(Statement::Setting(ast.into()))
         }
-        query => Ok(Statement::Query(query.to_string())),
+        mut query => {
+            rewrite::rewrite(&mut query);
+            Ok(Statement::Query(query.to_string()))
+        }
     }
 }
 
