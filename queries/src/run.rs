@@ -11,10 +11,13 @@ use datafusion::common::{ScalarValue, TableReference};
 use datafusion::config::Dialect;
 use datafusion::dataframe::DataFrame;
 use datafusion::execution::context::SQLOptions;
+use datafusion::physical_plan::collect;
+use datafusion::physical_plan::display::DisplayableExecutionPlan;
 use datafusion::prelude::{SessionContext, lit};
 use datafusion::sql::parser::Statement;
 use futures::StreamExt;
 use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 pub(crate) type Head = Result<(SchemaRef, Notes)>;
@@ -78,6 +81,16 @@ impl Run {
     pub(crate) async fn describe(self) -> Result<Described> {
         let (frame, _) = self.plan().await?;
         Described::of(frame.logical_plan()).map_err(|error| self.engine.failed(&error))
+    }
+
+    /// Its plan with what each step took.
+    pub(crate) async fn profile(self) -> Result<String> {
+        let (frame, _) = self.plan().await?;
+        let failed = |error| self.engine.failed(&error);
+        let context = Arc::new(frame.task_ctx());
+        let plan = frame.create_physical_plan().await.map_err(failed)?;
+        collect(plan.clone(), context).await.map_err(failed)?;
+        Ok(DisplayableExecutionPlan::with_metrics(plan.as_ref()).indent(true).to_string())
     }
 
     async fn plan(&self) -> Result<(DataFrame, Notes)> {

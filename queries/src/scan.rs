@@ -4,6 +4,10 @@
 //! hidden column was replaced) exact, and drops it. And a scan of nothing but partition columns
 //! takes a limit on itself and passes all rows. So filters only skip what they can, the engine
 //! applies each once more, and a scan always reads a column that is in the files.
+//!
+//! Filters go to where files are decoded, which pays for those that few rows pass. `IS NOT NULL` is passed by
+//! almost all, and there it only costs: it stays with the engine, and row groups of nothing but NULL are
+//! skipped all the same.
 
 use async_trait::async_trait;
 use datafusion::arrow::datatypes::SchemaRef;
@@ -69,12 +73,14 @@ impl TableProvider for Scan {
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let limit = limit.filter(|_| filters.is_empty());
+        let filters: Vec<Expr> =
+            filters.iter().filter(|filter| !matches!(filter, Expr::IsNotNull(_))).cloned().collect();
         let anchor = projection.and_then(|projection| Some((projection, self.anchor(projection)?)));
         let Some((asked, anchor)) = anchor else {
-            return self.inner.scan(session, projection, filters, limit).await;
+            return self.inner.scan(session, projection, &filters, limit).await;
         };
         let widened: Vec<usize> = asked.iter().copied().chain([anchor]).collect();
-        let scan = self.inner.scan(session, Some(&widened), filters, limit).await?;
+        let scan = self.inner.scan(session, Some(&widened), &filters, limit).await?;
         let schema = scan.schema();
         let columns = schema.fields().iter().take(asked.len()).enumerate().map(|(index, field)| {
             let column: Arc<dyn PhysicalExpr> = Arc::new(Column::new(field.name(), index));
