@@ -42,7 +42,7 @@ lint: ## Format, clippy without a warning; the checks of tests/tidy.rs run with 
 	@$(CARGO) fmt --all --check
 	@$(CARGO) clippy --workspace --all-targets -- -D warnings
 
-bench: postgres ## Each stage against its limit, in release
+bench: reader postgres ## Each stage against its limit, in release
 	@$(CARGO) build --release --package killfeed --package benches --bins
 	@$(TARGET)/release/benches
 	@$(CARGO) bench --package toxicity

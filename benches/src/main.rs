@@ -18,6 +18,7 @@ mod kafka;
 mod pipeline;
 mod processing;
 mod records;
+mod reports;
 mod samples;
 mod sinking;
 mod table;
@@ -63,7 +64,9 @@ enum What {
         #[arg(long, default_value_t = 20_000)]
         load: u64,
     },
-    /// Ingest, processor, sink and latency on Apache Kafka, beside librdkafka alone.
+    /// Each report beside DuckDB on the same Parquet files.
+    Reports(reports::Options),
+    /// Ingest, processor and sink on Apache Kafka, beside librdkafka alone; there, too, the pipeline and from 202 to SELECT.
     Kafka {
         /// One of them.
         #[arg(value_enum)]
@@ -90,8 +93,9 @@ fn main() -> anyhow::Result<()> {
         Some(What::Process) => processing::run(),
         Some(What::Sink) => sinking::run(),
         Some(What::Ingest { only }) => http::run(&killfeed()?, seconds, &only),
-        Some(What::Pipeline(load)) => pipeline::run(&killfeed()?, load, &[]).map(drop),
+        Some(What::Pipeline(load)) => pipeline::run(&killfeed()?, load, &[]),
         Some(What::Visibility { load }) => visibility::run(&killfeed()?, &visibility::settings(load), &[]),
+        Some(What::Reports(options)) => reports::run(&killfeed()?, &options),
         Some(What::Kafka { only }) => kafka::run(&killfeed()?, seconds, only),
         Some(What::BareServer { dir, brokers }) => bare::serve(&dir, brokers.as_deref()),
         None => {
@@ -101,6 +105,7 @@ fn main() -> anyhow::Result<()> {
             http::run(&killfeed()?, seconds, "")?;
             pipeline::run(&killfeed()?, pipeline::Load::default(), &[])?;
             visibility::run(&killfeed()?, &visibility::settings(20_000), &[])?;
+            reports::run(&killfeed()?, &reports::Options::default())?;
             kafka::run(&killfeed()?, seconds, None)
         }
     }

@@ -20,8 +20,8 @@ use rdkafka::consumer::BaseConsumer;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Shares of what the pipeline can take, at which latency is measured.
-const SHARES: [f64; 3] = [0.1, 0.5, 0.8];
+/// Events/s of the greater load under which latency is measured.
+const LOAD: u64 = 20_000;
 
 /// One of the parts below, or all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -32,7 +32,9 @@ pub(crate) enum Part {
     Process,
     /// Clean to committed Parquet on S3.
     Sink,
-    /// From 202 to SELECT at shares of what all of it can take.
+    /// All roles in one process, from HTTP to committed rows.
+    Pipeline,
+    /// From 202 to SELECT, under the loads of `visibility`.
     Latency,
 }
 
@@ -50,8 +52,17 @@ pub(crate) fn run(killfeed: &Path, seconds: u64, only: Option<Part>) -> anyhow::
         runtime.block_on(delivering::run())?;
     }
     drop(runtime);
+    // Each on a cluster of its own, which ends before the next one starts.
+    let on_cluster = |work: &dyn Fn(&[&str]) -> anyhow::Result<()>| {
+        let cluster = Cluster::start(1);
+        let options = options(&cluster);
+        work(&options.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    if wanted(Part::Pipeline) {
+        on_cluster(&|options| pipeline::run(killfeed, pipeline::Load::default(), options))?;
+    }
     if wanted(Part::Latency) {
-        latency(killfeed)?;
+        on_cluster(&|options| visibility::run(killfeed, &visibility::settings(LOAD), options))?;
     }
     Ok(())
 }
@@ -96,19 +107,6 @@ fn ingest(killfeed: &Path, seconds: u64) -> anyhow::Result<()> {
     }
     print("HTTP to 202 on Kafka", "events per CPU-second", &rows);
     Ok(())
-}
-
-fn latency(killfeed: &Path) -> anyhow::Result<()> {
-    // Each on a cluster of its own, which ends before the next one starts.
-    let on_cluster = |work: &dyn Fn(&[&str]) -> anyhow::Result<f64>| {
-        let cluster = Cluster::start(1);
-        let options = options(&cluster);
-        work(&options.iter().map(String::as_str).collect::<Vec<_>>())
-    };
-    let most = on_cluster(&|options| pipeline::run(killfeed, pipeline::Load::default(), options))?;
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate, rounded")]
-    let loads = SHARES.map(|share| visibility::Setting { interval: "1s", rate: (most * share) as u64 });
-    on_cluster(&|options| visibility::run(killfeed, &loads, options).map(|()| most)).map(drop)
 }
 
 /// A consumer that reads committed records, with the bounds of ours.
