@@ -59,6 +59,7 @@ async fn the_newest_row_is_by_time_then_by_receipt_then_by_the_place_in_the_log(
         row(21, Some("receipt"), "01", received("04")),
         // Of the same receipt, the last one in the log.
         row(31, Some("offset"), "01", json!({})),
+        row(32, Some("offset"), "01", json!({})),
         row(30, Some("offset"), "01", json!({})),
         row(40, Some("partition"), "01", at(1)),
         row(41, Some("partition"), "01", at(0)),
@@ -70,7 +71,7 @@ async fn the_newest_row_is_by_time_then_by_receipt_then_by_the_place_in_the_log(
     .await;
     let engine = engine(&fixture, keyed(1, &["player_id"], &[]));
     let sql = "SELECT player_id AS p, _offset AS o FROM profile_latest ORDER BY p";
-    let rows = "p,o\nnone,50\noffset,31\npartition,40\nreceipt,20\ntime,10\n";
+    let rows = "p,o\nnone,50\noffset,32\npartition,40\nreceipt,20\ntime,10\n";
     assert_eq!(csv(&engine, sql).await.unwrap(), rows);
 }
 
