@@ -99,7 +99,7 @@ async fn tools_get_the_answers_that_they_start_with() {
             faults.extend(fault(&client, &case).await.map(|fault| format!("{tool}, {}: {fault}", case.name)));
         }
     }
-    assert!(asked > 80, "only {asked} statements were read");
+    assert!(asked > 70, "only {asked} statements were read");
     assert!(faults.is_empty(), "{} of {asked}:\n{}", faults.len(), faults.join("\n"));
 }
 

@@ -40,6 +40,9 @@ pub trait Surroundings: Debug + Send + Sync {
     /// Whether it brings a schema of this name.
     fn has(&self, schema: &str) -> bool;
 
+    /// Whether it brings a function of this name that gives a table.
+    fn has_table_function(&self, name: &str) -> bool;
+
     /// Adds all to the session of one statement.
     ///
     /// # Errors

@@ -137,6 +137,10 @@ impl Run {
             if context.table_exist(name.as_ref()).map_err(failed)? || context.table_function(&name).is_ok() {
                 continue;
             }
+            if surroundings.is_some_and(|around| around.has_table_function(&name)) {
+                looks_around = true;
+                continue;
+            }
             if name.as_ref() == catalogue::TABLE {
                 let (batch, of_tables) = catalogue::tables_batch(&self.engine).await?;
                 notes = of_tables;

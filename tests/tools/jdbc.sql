@@ -15,8 +15,8 @@ SELECT current_schema()
 --> public
 
 -- the database and its user
-SELECT current_catalog, current_database()
---> killfeed|killfeed
+SELECT current_database()
+--> killfeed
 
 -- words that are no standard SQL
 SELECT string_agg(k.word, ',') <> '' FROM pg_catalog.pg_get_keywords() k
@@ -94,18 +94,6 @@ WHERE r.a_attnum = (r.keys).x AND r."KEY_SEQ" <= r.key_count ORDER BY r."TABLE_N
 SELECT n.nspname = ANY(current_schemas(true)), n.nspname, t.typname FROM pg_catalog.pg_type t
 JOIN pg_catalog.pg_namespace n ON t.typnamespace = n.oid WHERE t.oid = 1184
 --> t|pg_catalog|timestamptz
-
--- what a type by this name is
-SELECT t.typinput = 'array_in'::regproc AS is_array, t.typtype, t.typname, t.oid FROM pg_catalog.pg_type t
-LEFT JOIN (SELECT ns.oid AS nspoid, ns.nspname FROM pg_namespace ns WHERE ns.nspname = ANY(current_schemas(false))) sp
-  ON sp.nspoid = t.typnamespace
-WHERE t.typname = '_text' ORDER BY sp.nspname, t.oid DESC
---> t|b|_text|1009
-
--- who may do what
-SELECT n.nspname, c.relname, r.rolname, c.relacl FROM pg_catalog.pg_namespace n, pg_catalog.pg_class c, pg_catalog.pg_roles r
-WHERE c.relnamespace = n.oid AND c.relowner = r.oid AND c.relkind = 'r' AND n.nspname LIKE 'public' AND c.relname LIKE 'chat_message'
-ORDER BY nspname, relname
 
 -- where a result's columns come from
 SELECT c.oid, a.attnum, a.attname, c.relname, n.nspname, a.attnotnull OR (t.typtype = 'd' AND t.typnotnull),

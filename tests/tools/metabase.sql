@@ -80,18 +80,6 @@ ORDER BY "table-schema" ASC, "table-name" ASC, "database-position" ASC
 --> ~score|float8|*|public|game_score|f||f
 --> ~won|bool|*|public|game_score|f||f
 
--- foreign keys
-SELECT "fk_ns"."nspname" AS "fk-table-schema", "fk_table"."relname" AS "fk-table-name",
-  "fk_column"."attname" AS "fk-column-name", "pk_table"."relname" AS "pk-table-name"
-FROM "pg_constraint" AS "c" INNER JOIN "pg_class" AS "fk_table" ON "c"."conrelid" = "fk_table"."oid"
-INNER JOIN "pg_namespace" AS "fk_ns" ON "c"."connamespace" = "fk_ns"."oid"
-INNER JOIN "pg_attribute" AS "fk_column" ON "c"."conrelid" = "fk_column"."attrelid"
-INNER JOIN "pg_class" AS "pk_table" ON "c"."confrelid" = "pk_table"."oid"
-WHERE fk_ns.nspname !~ '^information_schema|catalog_history|pg_' AND ("c"."contype" = 'f'::char)
-  AND ("fk_column"."attnum" = ANY(c.conkey))
-ORDER BY "fk-table-schema" ASC
---> (none)
-
 -- indexes
 SELECT "tmp"."table-schema", "tmp"."table-name",
   TRIM(BOTH '"' FROM pg_catalog.pg_get_indexdef("tmp"."ci_oid", "tmp"."pos", FALSE)) AS "field-name"

@@ -53,6 +53,10 @@ impl Surroundings for Catalogue {
         [OWN, STANDARD].contains(&schema)
     }
 
+    fn has_table_function(&self, name: &str) -> bool {
+        name == "pg_get_keywords"
+    }
+
     async fn add(&self, context: &SessionContext) -> Result<()> {
         setup_pg_catalog(context, CATALOG, EmptyContextProvider).map_err(|error| *error)?;
         // With the numbers that were given before.
