@@ -112,6 +112,7 @@ impl Slot {
 }
 
 type Key = (String, Tick);
+type Slots = BTreeMap<Key, Slot>;
 
 impl Scheduler {
     /// A scheduler of these schedules. Their names are unique.
@@ -140,7 +141,7 @@ impl Scheduler {
 
     /// Decides, runs and delivers until it is told to stop. A store that fails is tried again.
     pub async fn run(&self, stop: CancellationToken) {
-        let mut slots: HashMap<Key, Slot> = HashMap::new();
+        let mut slots = Slots::new();
         let mut tasks: JoinSet<(Key, Result<Next>)> = JoinSet::new();
         let (mut look, mut failures) = (Instant::now(), 0);
         while !stop.is_cancelled() {
@@ -168,7 +169,7 @@ impl Scheduler {
     }
 
     /// Decides what is due and finds what is open; how long until the next look.
-    async fn look(&self, slots: &mut HashMap<Key, Slot>, failures: &mut u32) -> Duration {
+    async fn look(&self, slots: &mut Slots, failures: &mut u32) -> Duration {
         let (decided, found) = (self.decide_all(slots).await, self.find_open(slots).await);
         match (decided, found) {
             (Ok(pause), Ok(())) => {
@@ -189,7 +190,7 @@ impl Scheduler {
         doubled.min(self.0.look_every.max(AFTER_FAILURE))
     }
 
-    async fn decide_all(&self, slots: &HashMap<Key, Slot>) -> Result<Duration> {
+    async fn decide_all(&self, slots: &Slots) -> Result<Duration> {
         let (now, asked) = (self.0.clock.now().await?, Instant::now());
         let mut pause = self.0.look_every;
         let mut failed = None;
@@ -208,7 +209,7 @@ impl Scheduler {
         }
     }
 
-    async fn find_open(&self, slots: &mut HashMap<Key, Slot>) -> Result<()> {
+    async fn find_open(&self, slots: &mut Slots) -> Result<()> {
         let open = self.0.journal.open_ticks().await?;
         #[expect(clippy::cast_precision_loss, reason = "a count")]
         gauge!("killfeed_schedules_open").set(open.len() as f64);
@@ -307,14 +308,10 @@ impl Scheduler {
     }
 
     /// Starts work on ticks that are due for a look.
-    fn begin(&self, slots: &mut HashMap<Key, Slot>, tasks: &mut JoinSet<(Key, Result<Next>)>) {
+    fn begin(&self, slots: &mut Slots, tasks: &mut JoinSet<(Key, Result<Next>)>) {
         let now = Instant::now();
-        let mut due: Vec<_> = slots.iter_mut().filter(|(_, slot)| !slot.in_work && slot.wake <= now).collect();
-        due.sort_unstable_by(|a, b| a.0.cmp(b.0));
-        for (key, slot) in due {
-            if tasks.len() >= TICKS_AT_ONCE {
-                return;
-            }
+        let due = slots.iter_mut().filter(|(_, slot)| !slot.in_work && slot.wake <= now);
+        for (key, slot) in due.take(TICKS_AT_ONCE.saturating_sub(tasks.len())) {
             slot.in_work = true;
             let (scheduler, key, memory) = (self.clone(), key.clone(), slot.memory.clone());
             tasks.spawn(async move {
@@ -330,7 +327,7 @@ impl Scheduler {
     }
 
     /// Takes note of how a piece of work ended.
-    fn end(&self, slots: &mut HashMap<Key, Slot>, key: Key, next: Result<Next>) {
+    fn end(&self, slots: &mut Slots, key: Key, next: Result<Next>) {
         let failures = slots.get(&key).map_or(0, |slot| slot.failures);
         let (pause, failures) = match next {
             Ok(Next::Closed) => {

@@ -19,6 +19,9 @@ use tokio::time::Instant;
 /// Lines of the history that a broken law shows.
 const SHOWN: usize = 40;
 
+/// Requests in one world: more than any seed needs by far.
+const CALLS_MAX: u64 = 4_000_000;
+
 /// What becomes of a request to the store.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Fault {
@@ -189,6 +192,7 @@ impl World {
         {
             let mut tally = self.tally.lock();
             tally.calls += 1;
+            assert!(tally.calls < CALLS_MAX, "somebody asks the store without end\n{}", self.history());
             match fault {
                 Fault::None => {}
                 Fault::DeathBefore | Fault::DeathAfter => tally.deaths += 1,
