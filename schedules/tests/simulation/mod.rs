@@ -65,9 +65,7 @@ async fn live(world: &Arc<World>, schedules: &[Schedule], time: Duration, is_rou
     // No process starts before this.
     let mut dark_until = Instant::now();
     while Instant::now() < end {
-        let (living, dead): (Vec<_>, Vec<_>) = processes.into_iter().partition(Process::is_alive);
-        processes = living;
-        dead.into_iter().for_each(Process::kill);
+        processes.retain(Process::is_alive);
         if Instant::now() >= dark_until && processes.len() < replicas {
             processes.push(Process::start(world, schedules));
         }
@@ -81,9 +79,9 @@ async fn live(world: &Arc<World>, schedules: &[Schedule], time: Duration, is_rou
             continue;
         }
         match world.chance() {
-            luck if luck < 0.05 => processes.drain(..).next().into_iter().for_each(Process::kill),
+            luck if luck < 0.05 => drop(processes.pop()),
             luck if luck < 0.07 => {
-                processes.drain(..).for_each(Process::kill);
+                processes.clear();
                 let dark = Duration::from_secs(world.between(600, 6 * 86_400));
                 dark_until = Instant::now() + dark;
                 world.note(format!("nothing runs for {dark:?}"));
@@ -97,7 +95,6 @@ async fn live(world: &Arc<World>, schedules: &[Schedule], time: Duration, is_rou
             _ => {}
         }
     }
-    processes.into_iter().for_each(Process::kill);
 }
 
 /// One seed, from an empty store to its verdict.

@@ -222,7 +222,7 @@ impl World {
     }
 }
 
-/// A replica that lives until it dies.
+/// A replica that lives until it dies, or is dropped.
 pub(super) struct Process {
     handle: Handle,
     scheduler: Scheduler,
@@ -261,9 +261,11 @@ impl Process {
     pub(super) fn is_alive(&self) -> bool {
         self.handle.is_alive.load(Ordering::SeqCst)
     }
+}
 
+impl Drop for Process {
     /// Ends it at once; what is on its way may still arrive.
-    pub(super) fn kill(self) {
+    fn drop(&mut self) {
         self.handle.is_alive.store(false, Ordering::SeqCst);
         self.tasks.iter().for_each(tokio::task::JoinHandle::abort);
     }
