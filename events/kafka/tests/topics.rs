@@ -120,9 +120,12 @@ async fn remake(cluster: &Cluster, topic: &str) {
     let admin = admin(cluster);
     admin.delete_topics(&[topic], &AdminOptions::new()).await.unwrap().remove(0).unwrap();
     let new = NewTopic::new(topic, 1, TopicReplication::Fixed(1)).set("message.timestamp.type", "LogAppendTime");
-    // The cluster forgets the old one by and by.
+    // The cluster forgets the old one by and by, and its brokers learn of the new one so.
+    let mut is_made = false;
     for _ in 0..100 {
-        if admin.create_topics([&new], &AdminOptions::new()).await.unwrap().remove(0).is_ok() {
+        is_made = is_made || admin.create_topics([&new], &AdminOptions::new()).await.unwrap().remove(0).is_ok();
+        let known = admin.inner().fetch_metadata(Some(topic), Duration::from_secs(10)).unwrap();
+        if is_made && known.topics().iter().any(|topic| topic.error().is_none() && !topic.partitions().is_empty()) {
             return;
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
