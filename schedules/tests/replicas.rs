@@ -218,9 +218,10 @@ async fn an_output_that_appears_while_a_replica_looks_is_told_of_with_its_rows()
     let sha256 = "4c55a8552a2c7261f61f798c2265e6f13358f326ae5b934096ff16bd15e62c33";
     let run = Run { sha256: sha256.into(), bytes: 6, rows: 77, started: tick.at, took_ms: 1, by: "other".into() };
     let folder = format!("_history/morning/{tick}");
-    // The time is asked for by the loop, and then by the work on the tick between its looks at state and output.
+    // The time is asked for by the loop, which looks twice since somebody asked, and then by the work on the tick,
+    // between its looks at state and output.
     *around.at_time.lock() = (
-        2,
+        3,
         vec![
             of_others(&format!("{folder}/end.json"), r#"{"end": "stored"}"#),
             of_others(&format!("{folder}/run-{}.json", &sha256[..16]), &serde_json::to_string(&run).unwrap()),
