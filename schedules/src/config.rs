@@ -107,10 +107,9 @@ impl Config {
     /// All faults, each in one line that says where.
     pub fn take(file: &mut Table, check: CheckReport<'_>) -> Result<Self, Vec<String>> {
         let mut faults = Vec::new();
-        let mut config = Self::default();
-        config.mail = file.remove("mail").and_then(|value| kept(read_mail(value), "mail", &mut faults));
-        config.authorities =
-            file.remove("webhooks").and_then(|value| kept(read_webhooks(value), "webhooks", &mut faults)).flatten();
+        let mail = file.remove("mail").and_then(|value| kept(read_mail(value), "mail", &mut faults));
+        let authorities = file.remove("webhooks").and_then(|value| kept(read_webhooks(value), "webhooks", &mut faults));
+        let mut config = Self { schedules: Vec::new(), mail, authorities: authorities.flatten() };
         match file.remove("schedules") {
             None => {}
             Some(Value::Array(entries)) if entries.len() <= SCHEDULES_MAX => {

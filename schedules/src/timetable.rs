@@ -88,9 +88,7 @@ impl Timetable {
         match ambiguous.offset() {
             AmbiguousOffset::Unambiguous { .. } => ambiguous.unambiguous().into_iter().collect(),
             AmbiguousOffset::Gap { .. } => Vec::new(),
-            AmbiguousOffset::Fold { .. } => {
-                [ambiguous.clone().earlier(), ambiguous.later()].into_iter().flatten().collect()
-            }
+            AmbiguousOffset::Fold { .. } => [ambiguous.earlier(), ambiguous.later()].into_iter().flatten().collect(),
         }
     }
 

@@ -25,6 +25,9 @@ const TICK: &str = "2026-03-01T05:00:00Z";
 const HOOK: &str = "[[schedules.deliver]]\nname = 'hook'\nwebhook = 'https://a.example/'\n";
 const HOUR: Duration = Duration::from_secs(3_600);
 
+/// Where they lie, and what they hold.
+type Objects = Vec<(Path, Vec<u8>)>;
+
 /// Tells the time that passes in the test.
 #[derive(Debug)]
 struct Passing(Timestamp, Instant, Arc<Around>);
@@ -48,9 +51,9 @@ struct Around {
     store: Arc<InMemory>,
     takes: Duration,
     /// What others put into the store during the first run.
-    meanwhile: Mutex<Vec<(Path, Vec<u8>)>>,
+    meanwhile: Mutex<Objects>,
     /// What they put there when the time is asked for this often.
-    at_time: Mutex<(usize, Vec<(Path, Vec<u8>)>)>,
+    at_time: Mutex<(usize, Objects)>,
     is_broken: bool,
     runs: Mutex<usize>,
     /// How receivers take what is sent, the last one first (`None`: they panic), and gladly from then on.
@@ -76,7 +79,7 @@ impl Around {
         }
     }
 
-    async fn put_all(&self, objects: Vec<(Path, Vec<u8>)>) {
+    async fn put_all(&self, objects: Objects) {
         for (path, body) in objects {
             self.store.put(&path, body.into()).await.unwrap();
         }

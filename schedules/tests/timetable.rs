@@ -55,7 +55,7 @@ impl Model {
                         ticks.insert(ambiguous.unambiguous().unwrap());
                     }
                     AmbiguousOffset::Fold { .. } => {
-                        ticks.insert(ambiguous.clone().earlier().unwrap());
+                        ticks.insert(ambiguous.earlier().unwrap());
                         if !self.is_fixed {
                             ticks.insert(ambiguous.later().unwrap());
                         }

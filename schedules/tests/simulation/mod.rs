@@ -102,7 +102,7 @@ fn play(seed: u64, days: u32, forgets_conditions: bool) -> Result<(Found, Tally)
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
         // Half of the seeds begin before clocks are set forth, half before they are set back.
-        let begin = if seed % 2 == 0 { "2026-02-20T11:13:17Z" } else { "2026-09-20T11:13:17Z" };
+        let begin = if seed.is_multiple_of(2) { "2026-02-20T11:13:17Z" } else { "2026-09-20T11:13:17Z" };
         let world = World::new(seed, begin.parse::<Timestamp>().unwrap(), forgets_conditions);
         let schedules = schedules(&world);
         // A first process takes note of the schedules while all is well.
