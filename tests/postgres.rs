@@ -5,7 +5,7 @@ use crate::readers::python;
 use crate::support::{Home, KILLFEED, Server, event, repository, text};
 use serde_json::json;
 use std::process::{Command, Output};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
@@ -66,7 +66,7 @@ async fn psql_lists_describes_completes_and_asks() {
     // Twice in one session: the number of a table is the same the next time it is asked for.
     let twice = lines(&psql(port, "", &["\\d game_score", "\\d game_score"]));
     assert_eq!(twice[..twice.len() / 2], twice[twice.len() / 2..]);
-    for command in ["\\l", "\\dn", "\\d", "\\conninfo", "\\df", "\\du"] {
+    for command in ["\\l", "\\dn", "\\d", "\\conninfo", "\\df", "\\dt+"] {
         let said = psql(port, "", &[command]);
         assert!(said.status.success(), "{command}: {}", text(&said));
     }
@@ -178,12 +178,14 @@ async fn a_query_is_cancelled() {
     while !running().await {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    let cancelled = Instant::now();
     token.cancel_query(NoTls).await.unwrap();
     let (ended, client) = asked.await.unwrap();
     assert_eq!(ended.unwrap_err().code().unwrap().code(), "57014");
     while running().await {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    assert!(cancelled.elapsed() < Duration::from_secs(30), "the limit of time ended it");
     assert!(client.simple_query("SELECT 1").await.is_ok());
 }
 

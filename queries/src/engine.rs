@@ -192,15 +192,6 @@ impl Engine {
         self.ask(Question::new(sql, parameters, viewer)).await
     }
 
-    /// The same for a report, whose answer has a further column `freshness`: seconds since the newest event
-    /// of its tables was received, as of the answer.
-    ///
-    /// # Errors
-    /// As [`Self::query`].
-    pub async fn report(&self, sql: &str, parameters: Parameters, viewer: &Viewer) -> Result<Answer> {
-        self.ask(Question { is_report: true, ..Question::new(sql, parameters, viewer) }).await
-    }
-
     /// The same with all that a question may have.
     ///
     /// # Errors

@@ -22,6 +22,7 @@
 
 mod catalogue;
 mod functions;
+mod interrupt;
 mod login;
 mod rewrite;
 mod session;

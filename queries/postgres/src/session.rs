@@ -2,6 +2,7 @@
 //! given its parameters and run in steps.
 
 use crate::catalogue::Catalogue;
+use crate::interrupt::Interrupt;
 use crate::settings;
 use crate::statement::{Statement, parse};
 use crate::words::{of, said};
@@ -21,13 +22,13 @@ use datafusion_postgres::pgwire::api::query::{ExtendedQueryHandler, SimpleQueryH
 use datafusion_postgres::pgwire::api::results::{DataRowEncoder, FieldFormat, FieldInfo, QueryResponse, Response, Tag};
 use datafusion_postgres::pgwire::api::stmt::QueryParser;
 use datafusion_postgres::pgwire::api::store::PortalStore;
-use datafusion_postgres::pgwire::api::{ClientInfo, ClientPortalStore, Type};
+use datafusion_postgres::pgwire::api::{ClientInfo, ClientPortalStore, ConnectionHandle, Type};
 use datafusion_postgres::pgwire::error::{PgWireError, PgWireResult};
 use datafusion_postgres::pgwire::messages::PgWireBackendMessage;
 use datafusion_postgres::pgwire::messages::response::TransactionStatus;
 use datafusion_postgres::pgwire::types::format::FormatOptions;
 use futures::{Sink, StreamExt as _, stream};
-use queries::{Answer, Described, Engine, Parameters, Question, Viewer};
+use queries::{Answer, Described, Engine, Error, Parameters, Question, Viewer};
 use std::fmt;
 use std::sync::Arc;
 
@@ -98,7 +99,9 @@ impl Session {
                 let question = self.reader.question(client, sql.clone(), parameters)?;
                 let answer = self.reader.engine.ask(question).await.map_err(|error| of(&error))?;
                 let options = Arc::new(FormatOptions::from_client_metadata(client.metadata()));
-                rows(answer, format, options).map(Response::Query)
+                let handle = client.session_extensions().get::<Arc<ConnectionHandle>>();
+                let interrupt = Interrupt::new(handle.map(|handle| handle.as_ref().clone()));
+                rows((answer, interrupt), format, options).map(Response::Query)
             }
         }
     }
@@ -118,11 +121,22 @@ impl Reader {
     }
 }
 
-/// The rows of an answer, encoded as they come.
-fn rows(answer: Answer, format: &Format, options: Arc<FormatOptions>) -> PgWireResult<QueryResponse> {
+/// The rows of an answer, encoded as they come, until the client wants an end.
+fn rows(
+    (answer, interrupt): (Answer, Interrupt),
+    format: &Format,
+    options: Arc<FormatOptions>,
+) -> PgWireResult<QueryResponse> {
     let fields = Arc::new(arrow_schema_to_pg_fields(answer.schema(), format, Some(options))?);
     let encoded = fields.clone();
-    let batches = stream::unfold(answer, |mut answer| async move { answer.next().await.map(|batch| (batch, answer)) });
+    let batches = stream::unfold(Some((answer, interrupt)), |asked| async move {
+        let (mut answer, mut interrupt) = asked?;
+        tokio::select! {
+            biased;
+            () = interrupt.came() => Some((Err(Error::Cancelled), None)),
+            batch = answer.next() => Some((batch?, Some((answer, interrupt)))),
+        }
+    });
     let rows = batches.flat_map(move |batch| match batch {
         Ok(batch) => stream::iter(encode_recordbatch(encoded.clone(), batch).collect::<Vec<_>>()),
         Err(error) => stream::iter(vec![Err(of(&error))]),

@@ -1,6 +1,7 @@
 //! What the two halves of a table may differ in.
 
 use super::world::{World, record, viewer};
+use crate::Question;
 use crate::fresh::Config;
 use crate::tests::support::{csv, csv_as, schema_of};
 use events::log::{Append, Durability, Log as _};
@@ -142,9 +143,10 @@ async fn a_table_that_a_sink_widened_or_gave_columns_is_read_under_the_new_ones(
 async fn a_report_says_how_old_the_newest_event_is() {
     let world = World::calm().await;
     let engine = world.quiet_engine(Config::default());
+    let report = Question { is_report: true, ..Question::new("SELECT n FROM game_a", Vec::new(), &viewer()) };
     world.put(0, vec![record(1, "game.a", "p", r#"{"n":1}"#)]).await;
     for _ in 0..2 {
-        let answer = engine.report("SELECT n FROM game_a", Vec::new(), &viewer()).await.unwrap();
+        let answer = engine.ask(report.clone()).await.unwrap();
         let text = crate::tests::support::written(answer, crate::format::Format::Csv).await.unwrap();
         let (head, row) = text.split_once('\n').unwrap();
         assert_eq!(head, "n,freshness");
