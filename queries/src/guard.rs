@@ -1,11 +1,11 @@
 //! What is looked at before a parser or planner touches somebody else's SQL: its length, its
-//! tokens, its nesting; and afterwards, what kind of statement it is.
+//! tokens, its nesting; and afterwards, what kind of statement it is, and how large it becomes.
 //!
 //! Parser, planner and the destructors of their trees recurse, and a stack that overflows takes the
 //! whole process with it. So the number of tokens bounds how deep any tree can get, and queries run
 //! on threads whose stack is large enough for that depth (see [`crate::Config`]).
 
-use crate::{Config, Error, Result, words};
+use crate::{Config, Error, Result, words, written_out};
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{ObjectName, Statement as Sql};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
@@ -109,7 +109,10 @@ pub(crate) fn classify(statement: Statement) -> Result<Asked> {
     };
     match statement {
         Statement::Statement(sql) => match *sql {
-            Sql::Query(_) => Ok(Asked::Rows(Box::new(Statement::Statement(sql)))),
+            Sql::Query(_) => {
+                written_out::check(&sql)?;
+                Ok(Asked::Rows(Box::new(Statement::Statement(sql))))
+            }
             Sql::ShowTables { show_options, .. } => match show_options.filter_position {
                 None => Ok(Asked::Tables),
                 Some(_) => refuse("a filter on SHOW TABLES"),
@@ -131,6 +134,7 @@ pub(crate) fn classify(statement: Statement) -> Result<Asked> {
             }
             match explain.statement.as_ref() {
                 Statement::Statement(sql) if matches!(**sql, Sql::Query(_)) => {
+                    written_out::check(sql)?;
                     Ok(Asked::Rows(Box::new(Statement::Explain(explain))))
                 }
                 other => refuse(&format!("EXPLAIN of {}", first_words(&other.to_string()))),

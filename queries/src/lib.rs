@@ -49,6 +49,7 @@ mod union;
 pub mod view;
 mod views;
 mod words;
+mod written_out;
 
 pub use crate::http::{FRESH_TO, QUERY_ID, WARNING, router};
 pub use answer::Answer;

@@ -22,6 +22,8 @@ use tables::Store;
 use tables::faults::{FaultyStore, Rates};
 use tokio_util::sync::CancellationToken;
 
+/// How many times as many queries are asked at most until something was compacted.
+const LATE: usize = 3;
 const PARTITIONS: i32 = 3;
 const TYPES: [&str; 3] = ["game.kill", "game.chat", "game.end"];
 
@@ -175,7 +177,9 @@ async fn holds(setting: Setting) {
     let engine = Engine::new(sound, registry, config).unwrap().with_fresh(fresh);
     let mut before: BTreeMap<i32, usize> = BTreeMap::new();
     let mut answered = 0;
-    while answered < queries {
+    // On a busy machine compaction may come late: it is waited for, in answers, and asked for below.
+    let is_compacted = || compacted.load(Ordering::SeqCst) > 0;
+    while answered < queries || (!is_compacted() && answered < queries * LATE) {
         let at_least = stable(&log).await;
         let Some(seen) = seen(&engine).await else {
             assert!(before.is_empty(), "seed {seed}: a table is gone");
@@ -196,7 +200,7 @@ async fn holds(setting: Setting) {
         task.await.unwrap();
     }
     reading.await.unwrap();
-    assert!(compacted.load(Ordering::SeqCst) > 0, "seed {seed}: nothing was compacted");
+    assert!(is_compacted(), "seed {seed}: nothing was compacted");
     assert!(before.values().sum::<usize>() > 100, "seed {seed}: too little came for this to prove anything");
 }
 

@@ -22,14 +22,28 @@ pub(crate) async fn run(command: Report) -> Result<(), Failure> {
         }
         Report::Run { name, params, format, server } => {
             let client = server.client()?;
-            let params: Map<String, Value> =
-                params.into_iter().map(|(name, value)| (name, Value::String(value))).collect();
+            let params = once_each(params)?;
             let path = format!("/v1/reports/{}", super::schema::segment(&name));
             let request = client.request(Method::POST, &path).json(&params);
             print_rows(&client, request, format).await
         }
         Report::Schedule(command) => super::schedule::run(command).await,
     }
+}
+
+/// Parameters as JSON.
+///
+/// # Errors
+/// If one is given twice.
+fn once_each(given: Vec<(String, String)>) -> Result<Map<String, Value>, Failure> {
+    let mut params = Map::new();
+    for (name, value) in given {
+        if params.contains_key(&name) {
+            return Err(Failure::usage(format!("parameter {name:?} is given twice")));
+        }
+        params.insert(name, Value::String(value));
+    }
+    Ok(params)
 }
 
 fn list(answer: &Value) -> Result<(), Failure> {
