@@ -71,3 +71,16 @@ fn list(answer: &Value) -> Result<(), Failure> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_parameter_that_is_given_twice_is_an_error() {
+        let given = |names: &[&str]| names.iter().map(|name| ((*name).to_owned(), "1".to_owned())).collect();
+        assert_eq!(once_each(given(&["city", "sort"])).unwrap().len(), 2);
+        let failure = format!("{:?}", once_each(given(&["city", "sort", "city"])).unwrap_err());
+        assert!(failure.contains("city") && failure.contains("given twice"), "{failure}");
+    }
+}
