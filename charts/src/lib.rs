@@ -31,6 +31,7 @@ mod tests;
 mod text;
 
 pub use style::STYLE;
+pub use text::{escape, misleads};
 
 /// Rows of bars that a picture shows; the rest stays in the table beside it.
 pub const BARS_MAX: usize = 40;

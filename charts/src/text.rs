@@ -12,7 +12,7 @@ pub(crate) const DESCRIPTION_CHARS: usize = 1_000;
 
 /// `text` in at most `most` characters, the last of them `…` if something was cut.
 pub(crate) fn clean(text: &str, most: usize) -> String {
-    let mut kept = text.chars().map(|c| if c.is_whitespace() { ' ' } else { c }).filter(|c| is_drawable(*c));
+    let mut kept = text.chars().map(|c| if c.is_whitespace() { ' ' } else { c }).filter(|c| !misleads(*c));
     let mut cut: String = kept.by_ref().take(most).collect();
     if kept.next().is_some() {
         cut.pop();
@@ -21,15 +21,16 @@ pub(crate) fn clean(text: &str, most: usize) -> String {
     cut
 }
 
-/// Not controls, not the overrides of direction, not what Unicode has set aside for nobody.
-fn is_drawable(c: char) -> bool {
+/// Whether a character has no place in text that somebody else wrote: controls (line ends and tabs are some), what
+/// turns the direction of all that follows, what Unicode has set aside for nobody.
+pub fn misleads(c: char) -> bool {
     let set_aside = matches!(c as u32 & 0xffff, 0xfffe | 0xffff) || matches!(c, '\u{fdd0}'..='\u{fdef}');
-    let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    !c.is_control() && !set_aside && !turns
+    let turns = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    c.is_control() || set_aside || turns
 }
 
-/// For the content of an element, and for attributes between double quotes.
-pub(crate) fn escape(text: &str) -> String {
+/// Text for the content of an element of HTML or XML, and for attributes between double quotes.
+pub fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

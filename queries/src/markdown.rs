@@ -66,9 +66,7 @@ fn escape(text: &str) -> String {
             '/' if before == ':' => escaped.push_str("&#47;"),
             '.' if escaped.ends_with("www") || escaped.ends_with("WWW") => escaped.push_str("&#46;"),
             '@' => escaped.push_str("&#64;"),
-            c if c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') => {
-                escaped.push('\u{fffd}');
-            }
+            c if charts::misleads(c) => escaped.push(char::REPLACEMENT_CHARACTER),
             c => escaped.push(c),
         }
         before = c;

@@ -112,24 +112,10 @@ fn table(title: &str, batches: &[RecordBatch], page: &mut String) -> Result<(), 
     Ok(())
 }
 
-/// For text and for attributes in double quotes; what a browser would not show is left out.
-pub(crate) fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '&' => escaped.push_str("&amp;"),
-            '"' => escaped.push_str("&quot;"),
-            '\n' | '\t' => escaped.push(c),
-            // Controls, and what turns the direction of the text that follows.
-            c if c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') => {
-                escaped.push('\u{fffd}');
-            }
-            c => escaped.push(c),
-        }
-    }
-    escaped
+/// For text and for attributes in double quotes; what misleads the eye is replaced.
+fn escape(text: &str) -> String {
+    let shown = |c| if charts::misleads(c) && !matches!(c, '\n' | '\t') { char::REPLACEMENT_CHARACTER } else { c };
+    charts::escape(&text.chars().map(shown).collect::<String>())
 }
 
 fn style() -> &'static str {
