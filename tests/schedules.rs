@@ -159,7 +159,7 @@ async fn outputs_are_what_report_run_prints_in_every_format() {
         assert_eq!(rows(format, &stored), rows(format, &printed), "{format}");
     }
     let told = run(&server, &["report", "schedule", "history", "csv"]);
-    assert!(told.contains("(by hand)") && told.contains("hook delivered (1)"), "{told}");
+    assert!(told.contains("(by hand)") && told.contains("delivered, try 1 of 10"), "{told}");
     let wrong = server.run(&["report", "schedule", "run", "nobody"]);
     assert!(!wrong.status.success() && text(&wrong).contains("there is no schedule"), "{}", text(&wrong));
 }

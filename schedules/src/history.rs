@@ -54,7 +54,7 @@ pub struct Entry {
     pub detail: Option<String>,
     /// Runs that failed.
     pub failures: Vec<Attempt>,
-    /// Its deliveries.
+    /// Its deliveries, in the order of the configuration.
     pub deliveries: Vec<Delivered>,
 }
 
@@ -62,8 +62,10 @@ pub struct Entry {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Progress {
-    /// Still to come, or to come again.
+    /// Not tried yet.
     Waiting,
+    /// Tried, not taken, and to be tried again.
+    Failing,
     /// Taken by its receiver.
     Delivered,
     /// Given up.
@@ -77,8 +79,39 @@ pub struct Delivered {
     pub name: String,
     /// How far it is.
     pub progress: Progress,
+    /// Tries that were made.
+    pub tries: usize,
+    /// Tries that are made at most, as the configuration says now.
+    pub tries_max: Option<u32>,
+    /// What the last try was told, in one line, unless it was taken.
+    pub last_error: Option<String>,
+    /// When it is tried again at the earliest, to the second; without it there is no further try.
+    pub next_try: Option<Timestamp>,
     /// All tries.
     pub attempts: Vec<Attempt>,
+}
+
+impl Delivered {
+    /// How far a delivery is after these tries. One that `is_over` is not tried again, whatever they say.
+    fn of(name: &str, attempts: Vec<Attempt>, tries_max: Option<u32>, is_over: bool) -> Self {
+        let last = attempts.last();
+        let progress = match last {
+            _ if attempts.iter().any(|attempt| attempt.ok) => Progress::Delivered,
+            _ if is_over || attempts.iter().any(Attempt::is_over) => Progress::GivenUp,
+            Some(_) => Progress::Failing,
+            None => Progress::Waiting,
+        };
+        let is_failing = progress == Progress::Failing;
+        Self {
+            name: name.to_owned(),
+            progress,
+            tries: attempts.len(),
+            tries_max,
+            last_error: last.filter(|_| progress != Progress::Delivered).map(|last| last.detail.clone()),
+            next_try: last.filter(|_| is_failing).and_then(Attempt::next),
+            attempts,
+        }
+    }
 }
 
 /// A schedule, and what comes next.
@@ -209,15 +242,13 @@ impl Scheduler {
             // It was stored; somebody has deleted it since.
             (entry.outcome, entry.detail) = (Outcome::Stored, Some("the output was deleted".into()));
         }
+        // What has no output, or has none any more, is delivered to nobody.
+        let is_gone = entry.outcome == Outcome::Stored && entry.output.is_none();
+        let is_over = is_gone || entry.outcome == Outcome::Failed;
+        let tries_max = self.inner().schedules.get(schedule).map(|schedule| schedule.attempts);
         for name in &plan.deliveries {
             let attempts = state.sent.get(name).cloned().unwrap_or_default();
-            let progress = match attempts.last() {
-                _ if attempts.iter().any(|attempt| attempt.ok) => Progress::Delivered,
-                Some(_) if attempts.iter().any(Attempt::is_over) => Progress::GivenUp,
-                _ if entry.outcome == Outcome::Failed => Progress::GivenUp,
-                _ => Progress::Waiting,
-            };
-            entry.deliveries.push(Delivered { name: name.clone(), progress, attempts });
+            entry.deliveries.push(Delivered::of(name, attempts, tries_max, is_over));
         }
         Ok(Some(entry))
     }
@@ -233,6 +264,38 @@ impl Scheduler {
                 let sha256 = hex(&Sha256::digest(&bytes));
                 runs.iter().find(|run| run.sha256 == sha256)
             })),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Attempt, Delivered, Progress};
+
+    fn attempt(ok: bool, retry_in_s: Option<u64>) -> Attempt {
+        let at = "2026-03-30T04:30:00.250Z".parse().unwrap();
+        Attempt { at, took_ms: 500, ok, detail: "503 Service Unavailable".into(), retry_in_s, by: "a".into() }
+    }
+
+    #[test]
+    fn a_delivery_says_how_far_it_is() {
+        let (again, over, taken) = (attempt(false, Some(5)), attempt(false, None), attempt(true, None));
+        let refused = Some("503 Service Unavailable");
+        for (attempts, is_over, progress, error, next) in [
+            (vec![], false, Progress::Waiting, None, None),
+            (vec![], true, Progress::GivenUp, None, None),
+            (vec![again.clone()], false, Progress::Failing, refused, Some("2026-03-30T04:30:06Z")),
+            (vec![again.clone()], true, Progress::GivenUp, refused, None),
+            (vec![again.clone(), over], false, Progress::GivenUp, refused, None),
+            (vec![again.clone(), taken.clone()], true, Progress::Delivered, None, None),
+            // Somebody else tried at the same time.
+            (vec![taken, again], false, Progress::Delivered, None, None),
+        ] {
+            let tries = attempts.len();
+            let delivered = Delivered::of("hook", attempts, Some(10), is_over);
+            let next_try = delivered.next_try.map(|at| at.to_string());
+            assert_eq!((delivered.progress, delivered.last_error.as_deref()), (progress, error));
+            assert_eq!((next_try.as_deref(), delivered.tries, delivered.tries_max), (next, tries, Some(10)));
         }
     }
 }

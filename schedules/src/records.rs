@@ -2,8 +2,9 @@
 
 use crate::report::Request;
 use crate::tick::Tick;
-use jiff::Timestamp;
+use jiff::{Timestamp, Unit};
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// What was decided about a tick, once and for all: `decision.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -109,6 +110,12 @@ impl Attempt {
     /// Nothing follows it.
     pub(crate) fn is_over(&self) -> bool {
         self.ok || self.retry_in_s.is_none()
+    }
+
+    /// When the next one is due, to the second: the pause begins when this one has ended.
+    pub(crate) fn next(&self) -> Option<Timestamp> {
+        let pause = Duration::from_secs(self.retry_in_s?) + Duration::from_millis(self.took_ms);
+        self.at.checked_add(pause).ok()?.round(Unit::Second).ok()
     }
 }
 

@@ -115,7 +115,7 @@ async fn refusals_for_now_are_tried_again_and_others_are_not() {
     let (to, _) = server(Manner { verdict: "451 come back later\r\n", ..Manner::default() }).await;
     let entry = deliver(&to).await;
     let (progress, said) = last_try(&entry);
-    assert!(progress == Progress::Waiting && said.contains("come back later"), "{said}");
+    assert!(progress == Progress::Failing && said.contains("come back later"), "{said}");
     let (to, inbox) = server(Manner { verdict: "550 no such reader\r\n", ..Manner::default() }).await;
     let entry = deliver(&to).await;
     let (progress, said) = last_try(&entry);
@@ -128,7 +128,7 @@ async fn a_server_that_says_nothing_is_left() {
     let (to, _) = server(Manner { is_silent: true, ..Manner::default() }).await;
     let entry = deliver(&to).await;
     let (progress, said) = last_try(&entry);
-    assert!(progress == Progress::Waiting && (said.contains("did not finish") || said.contains("imeout")), "{said}");
+    assert!(progress == Progress::Failing && (said.contains("did not finish") || said.contains("imeout")), "{said}");
 }
 
 #[tokio::test]
@@ -138,7 +138,7 @@ async fn only_who_is_known_by_a_certificate_gets_mail() {
     let (mut to, inbox) = server(manner).await;
     let entry = deliver(&to).await;
     let (progress, said) = last_try(&entry);
-    assert!(progress == Progress::Waiting && said.contains("certificate"), "{said}");
+    assert!(progress == Progress::Failing && said.contains("certificate"), "{said}");
     assert!(inbox.lock().is_empty());
     to.authorities = Some(pem.into_bytes());
     let entry = deliver(&to).await;

@@ -112,7 +112,7 @@ async fn no_redirect_is_followed() {
         let (url, _) = server(&[status]).await;
         let entry = deliver(&url, None, 1).await;
         let (progress, said) = last_try(&entry);
-        assert!(progress == Progress::Waiting && said.contains("redirects are not followed"), "{said}");
+        assert!(progress == Progress::Failing && said.contains("redirects are not followed"), "{said}");
     }
 }
 
@@ -144,7 +144,7 @@ async fn receivers_that_hang_break_off_or_are_away_are_named() {
     for (url, part) in [(&hanging, "timed out"), (&breaking, "error sending request"), (&away, "refused")] {
         let entry = deliver(url, None, 1).await;
         let (progress, said) = last_try(&entry);
-        assert!(progress == Progress::Waiting && said.contains(part), "{url}: {said}");
+        assert!(progress == Progress::Failing && said.contains(part), "{url}: {said}");
         assert_eq!(said.lines().count(), 1, "{said}");
     }
 }
@@ -180,7 +180,7 @@ async fn only_who_is_known_by_a_certificate_gets_anything() {
     for (url, authority) in [(&url, None), (&wrong_name, Some(wrong_pem.as_str())), (&plain, None)] {
         let entry = deliver(url, authority, 1).await;
         let (progress, said) = last_try(&entry);
-        assert_eq!(progress, Progress::Waiting, "{url}: {said}");
+        assert_eq!(progress, Progress::Failing, "{url}: {said}");
         assert!(
             ["certificate", "InvalidContentType", "corrupt"].iter().any(|part| said.contains(part)),
             "{url}: {said}"
