@@ -113,14 +113,23 @@ pub struct Param {
 pub enum Input {
     /// Any text.
     Text,
-    /// A whole number.
-    Whole,
-    /// A number.
-    Number,
+    /// A whole number, between these bounds.
+    Whole(Bounds),
+    /// A number, between these bounds.
+    Number(Bounds),
     /// A date.
     Date,
     /// One of these.
     Choice(Vec<String>),
+}
+
+/// The least and the most that a number may be, in digits.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Bounds {
+    /// The least, if there is one.
+    pub min: Option<String>,
+    /// The most, if there is one.
+    pub max: Option<String>,
 }
 
 /// What is downloaded.

@@ -28,7 +28,7 @@ mod tests;
 
 pub use app::{Parts, router};
 pub use data::{
-    Ask, Books, Cell, Column, ColumnInfo, Format, Input, Kind, Limits, Param, Report, Source, Table, TableInfo,
+    Ask, Books, Bounds, Cell, Column, ColumnInfo, Format, Input, Kind, Limits, Param, Report, Source, Table, TableInfo,
 };
 pub use live::Live;
 pub use pulse::{Figures, OTHERS, Pulse, SECONDS};

@@ -1,7 +1,7 @@
 -- title: Champion mastery
 -- question: How well does each player do with each champion?
 -- param player text '' One player's id; empty for all
--- param min_games int 1 Pairs of player and champion with fewer games are left out
+-- param min_games int(0..) 1 Pairs of player and champion with fewer games are left out
 -- chart: bar x=player_id,champion y=games
 WITH summed AS (
   SELECT

@@ -1,6 +1,6 @@
 -- title: Crashes by signature
 -- question: Which crashes hurt most, is it getting better, and whom do they hit?
--- param days int 7 Days of a window: the newest is `recent`, the one in front of it `before`
+-- param days int(1..3650) 7 Days of a window: the newest is `recent`, the one in front of it `before`
 -- param version text '' One version of the client; empty for all
 -- chart: bar x=signature y=recent,before
 WITH crashed AS (

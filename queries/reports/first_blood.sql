@@ -1,6 +1,6 @@
 -- title: First blood rate by champion
 -- question: Which champion draws first blood most often?
--- param min_games int 1 Champions with fewer finished games are left out
+-- param min_games int(0..) 1 Champions with fewer finished games are left out
 -- chart: bar x=champion y=rate unit=percent
 WITH played AS (
   SELECT DISTINCT game_id, champion_name AS champion

@@ -2,7 +2,7 @@
 -- question: With which provider do players have the best connection?
 -- param city text '' City in English; empty for all
 -- param sort one-of(score,share) score What to order by
--- param min_players int 1 Providers with fewer players are left out
+-- param min_players int(0..) 1 Providers with fewer players are left out
 -- chart: share x=provider y=great,good,ok,poor
 WITH graded AS (
   SELECT

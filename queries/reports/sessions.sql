@@ -1,6 +1,6 @@
 -- title: Sessions
 -- question: How often and how long do people play in one sitting?
--- param gap_min int 30 Minutes without a game that end a session
+-- param gap_min int(0..10080) 30 Minutes without a game that end a session
 -- param region text '' One region; empty for all
 -- chart: line x=day y=sessions,players
 WITH played AS (

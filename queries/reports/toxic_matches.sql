@@ -1,6 +1,6 @@
 -- title: Most toxic matches
 -- question: In which matches was chat worst, and what was said?
--- param matches int 10 How many
+-- param matches int(1..1000) 10 How many
 -- param region text '' One region; empty for all
 -- chart: bar x=game_id y=toxic
 WITH judged AS (

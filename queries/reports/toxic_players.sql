@@ -1,7 +1,7 @@
 -- title: Players by repeated offence
 -- question: Who writes toxic messages again and again, and which?
--- param min_toxic int 2 Players with fewer toxic messages are left out
--- param evidence int 5 How many of the newest toxic messages to show
+-- param min_toxic int(1..) 2 Players with fewer toxic messages are left out
+-- param evidence int(0..1000) 5 How many of the newest toxic messages to show
 -- param player text '' One player's id; empty for all
 -- chart: bar x=player_id y=toxic
 WITH judged AS (
@@ -38,5 +38,5 @@ SELECT
   last,
   evidence
 FROM counted
-WHERE toxic >= greatest($min_toxic, 1)
+WHERE toxic >= $min_toxic
 ORDER BY toxic DESC, rate DESC, player_id

@@ -1,6 +1,6 @@
 -- title: Toxicity by champion
 -- question: Players of which champion write toxic messages?
--- param min_messages int 1 Champions with fewer messages are left out
+-- param min_messages int(0..) 1 Champions with fewer messages are left out
 -- chart: bar x=champion y=rate unit=percent
 WITH judged AS (
   SELECT game_id, player_id, toxicity(text)['score'] >= 0.5 AS is_toxic

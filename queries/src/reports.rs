@@ -15,7 +15,7 @@ mod drawing;
 mod param;
 
 pub use drawing::Drawing;
-pub use param::{Kind, Param};
+pub use param::{Bound, Kind, Param};
 
 use crate::engine::FRESHNESS;
 use crate::page::Page;
@@ -110,25 +110,35 @@ impl Report {
     /// The values of its placeholders: what was given, else the defaults.
     ///
     /// # Errors
-    /// Names a parameter that it doesn't have, or a value of the wrong type.
+    /// Names all parameters that it doesn't have, that are given twice, or whose value isn't one that they take.
     pub fn bind(&self, given: &[(String, String)]) -> Result<Parameters> {
-        for (place, (name, _)) in given.iter().enumerate() {
-            if !self.params.iter().any(|param| param.name == *name) {
-                let names: Vec<String> = self.params.iter().map(|param| param.name.clone()).collect();
-                let known =
-                    if names.is_empty() { "it has none".into() } else { format!("it has {}", names.join(", ")) };
-                let near = near::clause(name, &names);
-                return Err(Error::Refused(format!("report {:?} has no parameter {name:?}{near}; {known}", self.name)));
-            }
-            if given[..place].iter().any(|(earlier, _)| earlier == name) {
-                return Err(Error::Refused(format!("parameter {name:?} is given twice")));
-            }
+        let faults = self.faults(given);
+        if !faults.is_empty() {
+            return Err(Error::Refused(faults.join("; ")));
         }
         let bound = self.params.iter().map(|param| {
             let value = param.value(self.text(param, given));
             value.map(|value| (param.name.clone(), value)).map_err(Error::Refused)
         });
         bound.collect()
+    }
+
+    /// All that is wrong with what is given, each in one line.
+    pub fn faults(&self, given: &[(String, String)]) -> Vec<String> {
+        let names: Vec<String> = self.params.iter().map(|param| param.name.clone()).collect();
+        let fault = |(place, (name, text)): (usize, &(String, String))| {
+            let Some(param) = self.params.iter().find(|param| param.name == *name) else {
+                let known =
+                    if names.is_empty() { "it has none".into() } else { format!("it has {}", names.join(", ")) };
+                let near = near::clause(name, &names);
+                return Some(format!("report {:?} has no parameter {name:?}{near}; {known}", self.name));
+            };
+            if given[..place].iter().any(|(earlier, _)| earlier == name) {
+                return Some(format!("parameter {name:?} is given twice"));
+            }
+            param.value(text).err()
+        };
+        given.iter().enumerate().filter_map(fault).collect()
     }
 
     /// The question that it asks with these parameters, and the page that its answer may become.
@@ -149,7 +159,7 @@ mod tests {
     use super::*;
     use datafusion::common::ScalarValue;
 
-    const TEXT: &str = "-- title: T\n-- question: Q?\n-- param city text '' City; empty for all\n-- param n int 1 At least\n-- param since date 2026-01-01 From\n-- param at time 2026-01-01T00:00:00Z At\n-- param by one-of(x,y) x By\n-- chart: bar x=a y=b\nSELECT $city, $n, $since, $at, $by;\n";
+    const TEXT: &str = "-- title: T\n-- question: Q?\n-- param city text '' City; empty for all\n-- param n int 1 At least\n-- param since date 2026-01-01 From\n-- param at time 2026-01-01T00:00:00Z At\n-- param by one-of(x,y) x By\n-- param most int(0..9) 5 Most\n-- param share float(0.5..) 1 Share\n-- chart: bar x=a y=b\nSELECT $city, $n, $since, $at, $by;\n";
 
     #[test]
     fn each_report_has_a_sound_header() {
@@ -171,8 +181,15 @@ mod tests {
             ("since", Kind::Date, "2026-01-01", "From"),
             ("at", Kind::Time, "2026-01-01T00:00:00Z", "At"),
             ("by", Kind::OneOf, "x", "By"),
+            ("most", Kind::Int, "5", "Most"),
+            ("share", Kind::Float, "1", "Share"),
         ];
         assert_eq!(params, expected);
+        let bounds: Vec<_> = report.params.iter().map(|param| (param.min, param.max)).skip(4).collect();
+        let expected = [(None, None), (Some(Bound::Int(0)), Some(Bound::Int(9))), (Some(Bound::Float(0.5)), None)];
+        assert_eq!(bounds, expected);
+        let listed = serde_json::to_value(&report.params[5..]).unwrap();
+        assert_eq!((&listed[0]["max"], &listed[1]["min"], listed[1].get("max")), (&9.into(), &0.5.into(), None));
         for (text, error) in [
             ("SELECT 1", "title"),
             ("-- title: T\n-- question: Q\n-- param n number 1 x\nSELECT 1", "unknown type"),
@@ -180,6 +197,15 @@ mod tests {
             ("-- title: T\n-- question: Q\n-- param n\nSELECT 1", "name type default label"),
             ("-- title: T\n-- question: Q\n-- param n one-of(a,b) c x\nSELECT 1", "one of a, b, not \"c\""),
             ("-- title: T\n-- question: Q\n-- param n one-of() '' x\nSELECT 1", "unknown type"),
+            (
+                "-- title: T\n-- question: Q\n-- param n int(1..) 0 x\nSELECT 1",
+                "a whole number of 1 or more, not \"0\"",
+            ),
+            ("-- title: T\n-- question: Q\n-- param n int(2..1) 2 x\nSELECT 1", "unknown type"),
+            ("-- title: T\n-- question: Q\n-- param n int(0.5..) 2 x\nSELECT 1", "unknown type"),
+            ("-- title: T\n-- question: Q\n-- param n int(..) 2 x\nSELECT 1", "unknown type"),
+            ("-- title: T\n-- question: Q\n-- param n int(1) 2 x\nSELECT 1", "unknown type"),
+            ("-- title: T\n-- question: Q\n-- param n text(1..2) 1 x\nSELECT 1", "unknown type"),
             ("-- title: T\n-- question: Q\n-- param format text '' x\nSELECT 1", "reserved"),
             ("-- title: T\n-- question: Q\n-- chart: pie x=a y=b\nSELECT 1", "bar, line, stacked, share"),
         ] {
@@ -200,9 +226,27 @@ mod tests {
             (vec![("at", "2026-01-01")], "must be a time as 2026-01-31T18:00:00Z"),
             (vec![("by", "z")], "parameter \"by\" must be one of x, y, not \"z\""),
             (vec![("n", "1"), ("n", "2")], "given twice"),
+            (vec![("most", "-1")], "parameter \"most\" must be a whole number from 0 to 9, not \"-1\""),
+            (vec![("most", "10")], "from 0 to 9, not \"10\""),
+            (vec![("share", "0.4")], "parameter \"share\" must be a number of 0.5 or more, not \"0.4\""),
+            (vec![("share", "NaN")], "of 0.5 or more, not \"NaN\""),
+            // All of it at once.
+            (vec![("n", "x"), ("most", "-1")], "not \"x\"; parameter \"most\" must be"),
         ] {
             let given: Vec<(String, String)> = given.into_iter().map(|(k, v)| (k.into(), v.into())).collect();
             assert!(report.bind(&given).unwrap_err().to_string().contains(error), "{given:?}");
+        }
+        for most in ["0", "9"] {
+            assert!(report.bind(&[("most".into(), most.into())]).is_ok(), "{most}");
+        }
+    }
+
+    /// What has no bound takes nonsense.
+    #[test]
+    fn each_number_of_a_report_has_bounds() {
+        let params = all().values().flat_map(|report| report.params.iter().map(move |param| (&report.name, param)));
+        for (report, param) in params.filter(|(_, param)| matches!(param.kind, Kind::Int | Kind::Float)) {
+            assert!(param.min.is_some(), "{report} {}", param.name);
         }
     }
 }

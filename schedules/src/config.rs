@@ -2,24 +2,21 @@
 //!
 //! Read strictly: what is unknown or wrong is named, all of it at once, each in one line.
 
-use crate::deliver::{Delivery, Secret, Target};
-use crate::mail::{self, MailServer, Security};
+mod delivery;
+mod fields;
+
+use self::delivery::{read_deliveries, read_mail, read_webhooks};
+use self::fields::Fields;
+use crate::deliver::Target;
+use crate::mail::MailServer;
 use crate::policy::Missed;
 use crate::report::Format;
 use crate::schedule::Schedule;
 use crate::timetable::Timetable;
-use crate::webhook;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
-use lettre::Address;
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 use toml::{Table, Value};
-use url::Url;
 
 /// The keys of the config file that are read here.
 pub const SECTIONS: [&str; 3] = ["schedules", "mail", "webhooks"];
@@ -27,8 +24,6 @@ pub const SECTIONS: [&str; 3] = ["schedules", "mail", "webhooks"];
 const NAME_MAX: usize = 64;
 /// Schedules in one configuration.
 const SCHEDULES_MAX: usize = 1_000;
-/// Deliveries of one schedule.
-const DELIVERIES_MAX: usize = 20;
 const GRACE: Duration = Duration::from_secs(300);
 const TIME_LIMIT: Duration = Duration::from_secs(600);
 /// A run may not take longer: for so long nobody takes it over.
@@ -36,9 +31,11 @@ const TIME_LIMIT_MAX: Duration = Duration::from_secs(86_400);
 /// Tries of a delivery: the tenth comes about 75 hours after the first.
 const ATTEMPTS: u32 = 10;
 const ATTEMPTS_MAX: u32 = 20;
+/// In place of a pattern and a zone that are missing or wrong: the rest of the schedule is checked all the same.
+const STAND_IN: (&str, &str) = ("@daily", "UTC");
 
-/// Says whether there is a report of this name that takes these parameters, and if not why.
-pub type CheckReport<'a> = &'a dyn Fn(&str, &[(String, String)]) -> Result<(), String>;
+/// Says whether there is a report of this name that takes these parameters, and if not all that is wrong.
+pub type CheckReport<'a> = &'a dyn Fn(&str, &[(String, String)]) -> Result<(), Vec<String>>;
 
 /// What the configuration says.
 #[derive(Debug, Clone, Default)]
@@ -51,55 +48,6 @@ pub struct Config {
     pub authorities: Option<Vec<u8>>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct RawSchedule {
-    name: String,
-    report: String,
-    cron: String,
-    zone: String,
-    #[serde(default)]
-    params: BTreeMap<String, Value>,
-    #[serde(default)]
-    format: Format,
-    #[serde(default)]
-    missed: Missed,
-    grace: Option<String>,
-    time_limit: Option<String>,
-    attempts: Option<u32>,
-    #[serde(default)]
-    deliver: Vec<Value>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct RawDelivery {
-    name: Option<String>,
-    webhook: Option<String>,
-    secret: Option<String>,
-    secret_file: Option<PathBuf>,
-    mail: Option<Vec<String>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct RawMail {
-    server: String,
-    port: Option<u16>,
-    security: Option<String>,
-    from: String,
-    user: Option<String>,
-    password: Option<String>,
-    password_file: Option<PathBuf>,
-    ca_file: Option<PathBuf>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct RawWebhooks {
-    ca_file: Option<PathBuf>,
-}
-
 impl Config {
     /// Takes its sections out of a config file. `check` knows the reports.
     ///
@@ -107,14 +55,20 @@ impl Config {
     /// All faults, each in one line that says where.
     pub fn take(file: &mut Table, check: CheckReport<'_>) -> Result<Self, Vec<String>> {
         let mut faults = Vec::new();
-        let mail = file.remove("mail").and_then(|value| kept(read_mail(value), "mail", &mut faults));
-        let authorities = file.remove("webhooks").and_then(|value| kept(read_webhooks(value), "webhooks", &mut faults));
-        let mut config = Self { schedules: Vec::new(), mail, authorities: authorities.flatten() };
+        let has_mail = file.contains_key("mail");
+        let mail = file.remove("mail").and_then(|value| within("mail", &mut faults, |found| read_mail(value, found)));
+        let authorities = file
+            .remove("webhooks")
+            .and_then(|value| within("webhooks", &mut faults, |found| read_webhooks(value, found)));
+        let mut config = Self { schedules: Vec::new(), mail, authorities };
         match file.remove("schedules") {
             None => {}
             Some(Value::Array(entries)) if entries.len() <= SCHEDULES_MAX => {
                 for (place, entry) in entries.into_iter().enumerate() {
-                    config.add(place, entry, check, &mut faults);
+                    let name = entry.get("name").and_then(Value::as_str).map(ToOwned::to_owned);
+                    let place =
+                        name.map_or_else(|| format!("schedule {}", place + 1), |name| format!("schedule {name:?}"));
+                    within(&place, &mut faults, |found| config.add(entry, has_mail, check, found));
                 }
             }
             Some(Value::Array(entries)) => {
@@ -125,150 +79,101 @@ impl Config {
         if faults.is_empty() { Ok(config) } else { Err(faults) }
     }
 
-    fn add(&mut self, place: usize, entry: Value, check: CheckReport<'_>, faults: &mut Vec<String>) {
-        let name = entry.get("name").and_then(Value::as_str).map(ToOwned::to_owned);
-        let place = name.map_or_else(|| format!("schedule {}", place + 1), |name| format!("schedule {name:?}"));
-        let mut found = Vec::new();
-        let schedule = read_schedule(entry, check, &mut found);
-        let needs_mail =
-            |schedule: &Schedule| schedule.deliveries.iter().any(|it| matches!(it.target, Target::Mail { .. }));
-        if let Some(schedule) = schedule {
-            if self.schedules.iter().any(|other| other.name == schedule.name) {
-                found.push("the name is used twice".into());
-            }
-            if self.mail.is_none() && needs_mail(&schedule) && !faults.iter().any(|fault| fault.starts_with("mail: ")) {
-                found.push("it delivers by mail, and there is no section [mail]".into());
-            }
-            self.schedules.push(schedule);
+    fn add(&mut self, entry: Value, has_mail: bool, check: CheckReport<'_>, faults: &mut Vec<String>) -> Option<()> {
+        let schedule = read_schedule(entry, check, faults)?;
+        if !schedule.name.is_empty() && self.schedules.iter().any(|other| other.name == schedule.name) {
+            faults.push("the name is used twice".into());
         }
-        faults.extend(found.into_iter().map(|fault| format!("{place}: {fault}")));
+        if !has_mail && schedule.deliveries.iter().any(|it| matches!(it.target, Target::Mail { .. })) {
+            faults.push("it delivers by mail, and there is no section [mail]".into());
+        }
+        self.schedules.push(schedule);
+        Some(())
     }
 }
 
+/// A schedule; where something of it is wrong, with something else in its place.
 fn read_schedule(entry: Value, check: CheckReport<'_>, faults: &mut Vec<String>) -> Option<Schedule> {
-    let raw: RawSchedule = kept(parse(entry), "", faults)?;
-    let before = faults.len();
-    kept(check_name(&raw.name), "name", faults);
-    let timetable = kept(Timetable::new(&raw.cron, &raw.zone), "", faults);
-    let grace = raw.grace.map_or(Some(GRACE), |text| kept(duration(&text), "grace", faults));
-    let time_limit = raw.time_limit.map_or(Some(TIME_LIMIT), |text| kept(duration(&text), "time-limit", faults));
-    if time_limit.is_some_and(|limit| limit.is_zero() || limit > TIME_LIMIT_MAX) {
-        faults.push("time-limit: must be above 0 and at most 1d".into());
+    let mut fields = Fields::of(entry, faults)?;
+    let name: Option<String> = fields.required("name");
+    if let Some(name) = &name {
+        fields.keep("name", check_name(name));
     }
-    let attempts = raw.attempts.unwrap_or(ATTEMPTS);
-    if !(1..=ATTEMPTS_MAX).contains(&attempts) {
-        faults.push(format!("attempts: must be 1 to {ATTEMPTS_MAX}, not {attempts}"));
+    let name = name.unwrap_or_default();
+    let report: Option<String> = fields.required("report");
+    let timetable = read_timetable(&mut fields)?;
+    let written: BTreeMap<String, Value> = fields.optional("params").unwrap_or_default();
+    let format: Format = fields.optional("format").unwrap_or_default();
+    let missed: Missed = fields.optional("missed").unwrap_or_default();
+    let grace = fields.time("grace").unwrap_or(GRACE);
+    let time_limit = fields.time("time-limit").unwrap_or(TIME_LIMIT);
+    if time_limit.is_zero() || time_limit > TIME_LIMIT_MAX {
+        fields.fault("time-limit", "must be above 0 and at most 1d");
     }
-    let mut params = Vec::new();
-    for (name, value) in raw.params {
-        params.extend(kept(scalar(value).map(|text| (name.clone(), text)), &format!("params.{name}"), faults));
-    }
-    let deliveries = read_deliveries(raw.deliver, faults);
-    let schedule = Schedule {
-        name: raw.name,
-        timetable: timetable?,
-        report: raw.report,
-        params,
-        format: raw.format,
-        missed: raw.missed,
-        grace: grace?,
-        time_limit: time_limit?,
-        attempts,
-        deliveries,
-    };
-    if faults.len() == before {
-        let asked = schedule.request(Timestamp::UNIX_EPOCH);
-        kept(asked.and_then(|request| check(&request.report, &request.params)), "report", faults);
+    let attempts: i64 = fields.optional("attempts").unwrap_or_else(|| ATTEMPTS.into());
+    let attempts =
+        u32::try_from(attempts).ok().filter(|given| (1..=ATTEMPTS_MAX).contains(given)).unwrap_or_else(|| {
+            fields.fault("attempts", &format!("must be 1 to {ATTEMPTS_MAX}, not {attempts}"));
+            ATTEMPTS
+        });
+    let entries: Vec<Value> = fields.optional("deliver").unwrap_or_default();
+    fields.finish();
+    let deliveries = read_deliveries(entries, faults);
+    let params = read_params(written, faults);
+    let is_known = report.is_some();
+    let report = report.unwrap_or_default();
+    let schedule =
+        Schedule { name, timetable, report, params, format, missed, grace, time_limit, attempts, deliveries };
+    if is_known {
+        check_question(&schedule, check, faults);
     }
     Some(schedule)
 }
 
-fn read_deliveries(entries: Vec<Value>, faults: &mut Vec<String>) -> Vec<Delivery> {
-    if entries.len() > DELIVERIES_MAX {
-        faults.push(format!("deliver: {} of them, the limit is {DELIVERIES_MAX}", entries.len()));
-        return Vec::new();
+/// Pattern and zone, both of which are checked even if the other one isn't there.
+fn read_timetable(fields: &mut Fields<'_>) -> Option<Timetable> {
+    let (cron, zone): (Option<String>, Option<String>) = (fields.required("cron"), fields.required("zone"));
+    let found = Timetable::new(cron.as_deref().unwrap_or(STAND_IN.0), zone.as_deref().unwrap_or(STAND_IN.1));
+    match found {
+        Ok(timetable) => Some(timetable),
+        Err(found) => {
+            fields.faults.extend(found);
+            Timetable::new(STAND_IN.0, STAND_IN.1).ok()
+        }
     }
-    let mut deliveries: Vec<Delivery> = Vec::new();
-    for (place, entry) in entries.into_iter().enumerate() {
-        let at = format!("deliver {}", place + 1);
-        let Some(delivery) = kept(parse(entry).and_then(|raw| read_delivery(raw, place + 1)), &at, faults) else {
-            continue;
-        };
-        if deliveries.iter().any(|other| other.name == delivery.name) {
-            faults.push(format!("{at}: the name {:?} is used twice", delivery.name));
+}
+
+fn read_params(written: BTreeMap<String, Value>, faults: &mut Vec<String>) -> Vec<(String, String)> {
+    let mut params = Vec::new();
+    for (name, value) in written {
+        match scalar(value) {
+            Ok(text) => params.push((name, text)),
+            Err(error) => faults.push(format!("params.{name}: {error}")),
         }
-        deliveries.push(delivery);
     }
-    deliveries
+    params
 }
 
-fn read_delivery(raw: RawDelivery, place: usize) -> Result<Delivery, String> {
-    let named = |kind: &str| raw.name.clone().unwrap_or_else(|| format!("{kind}-{place}"));
-    let secret = secret(raw.secret, raw.secret_file.as_deref(), "secret")?;
-    let delivery = match (raw.webhook, raw.mail) {
-        (Some(text), None) => {
-            // Paths and users of URLs are secrets to some receivers: nothing says more than the host.
-            let url: Url = text.parse().map_err(|error| format!("webhook: {error}"))?;
-            let host = url.host_str().unwrap_or_default();
-            webhook::check_url(&url).map_err(|error| format!("webhook to {host:?}: {error}"))?;
-            let secret = secret.ok_or("a webhook needs secret or secret-file")?;
-            check_secret(secret.reveal())?;
-            Delivery { name: named("webhook"), target: Target::Webhook { url, secret } }
+/// Whether the report takes what it is asked with, placeholders filled in.
+fn check_question(schedule: &Schedule, check: CheckReport<'_>, faults: &mut Vec<String>) {
+    let mut params = Vec::new();
+    for (name, value) in &schedule.params {
+        match schedule.fill(value, Timestamp::UNIX_EPOCH) {
+            Ok(filled) => params.push((name.clone(), filled)),
+            Err(error) => faults.push(format!("report: parameter {name:?}: {error}")),
         }
-        (None, Some(to)) => {
-            if secret.is_some() {
-                return Err("mail has no secret".into());
-            }
-            if to.is_empty() {
-                return Err("mail: an empty list reaches nobody".into());
-            }
-            for address in &to {
-                address.parse::<Address>().map_err(|error| format!("mail {address:?}: {error}"))?;
-            }
-            Delivery { name: named("mail"), target: Target::Mail { to } }
-        }
-        _ => return Err("give either webhook or mail".into()),
-    };
-    check_name(&delivery.name).map_err(|error| format!("name {:?}: {error}", delivery.name))?;
-    Ok(delivery)
+    }
+    if let Err(found) = check(&schedule.report, &params) {
+        faults.extend(found.into_iter().map(|fault| format!("report: {fault}")));
+    }
 }
 
-fn read_mail(value: Value) -> Result<MailServer, String> {
-    let raw: RawMail = parse(value)?;
-    let (security, usual) = match raw.security.as_deref() {
-        None | Some("tls") => (Security::Tls, 465),
-        Some("starttls") => (Security::StartTls, 587),
-        Some("plain") if mail::is_loopback(&raw.server) => (Security::Plain, 25),
-        Some("plain") => return Err("security \"plain\": only loopback may do without TLS".into()),
-        Some(other) => return Err(format!("security {other:?}: is none of tls, starttls, plain")),
-    };
-    let password = secret(raw.password, raw.password_file.as_deref(), "password")?;
-    let login = match (raw.user, password) {
-        (None, None) => None,
-        (Some(user), Some(password)) => Some((user, password)),
-        _ => return Err("give user and password both, or neither".into()),
-    };
-    let from = raw.from.parse().map_err(|error| format!("from {:?}: {error}", raw.from))?;
-    let authorities = raw.ca_file.as_deref().map(read_file).transpose()?;
-    let server = MailServer { host: raw.server, port: raw.port.unwrap_or(usual), security, login, from, authorities };
-    crate::SmtpMailer::new(&server).map_err(|error| format!("ca-file: {error}"))?;
-    Ok(server)
-}
-
-fn read_webhooks(value: Value) -> Result<Option<Vec<u8>>, String> {
-    let raw: RawWebhooks = parse(value)?;
-    let authorities = raw.ca_file.as_deref().map(read_file).transpose()?;
-    crate::HttpWebhooks::new(authorities.as_deref()).map_err(|error| format!("ca-file: {error}"))?;
-    Ok(authorities)
-}
-
-fn parse<T: DeserializeOwned>(value: Value) -> Result<T, String> {
-    value.try_into().map_err(|error: toml::de::Error| error.message().lines().collect::<Vec<_>>().join(" "))
-}
-
-/// The value, or its fault among the others.
-fn kept<T>(read: Result<T, String>, place: &str, faults: &mut Vec<String>) -> Option<T> {
-    read.map_err(|error| faults.push(if place.is_empty() { error } else { format!("{place}: {error}") })).ok()
+/// Reads something whose faults all lie at this place.
+fn within<T>(place: &str, faults: &mut Vec<String>, read: impl FnOnce(&mut Vec<String>) -> Option<T>) -> Option<T> {
+    let mut found = Vec::new();
+    let value = read(&mut found);
+    faults.extend(found.into_iter().map(|fault| format!("{place}: {fault}")));
+    value
 }
 
 fn check_name(name: &str) -> Result<(), String> {
@@ -280,56 +185,12 @@ fn check_name(name: &str) -> Result<(), String> {
     Err(format!("must be up to {NAME_MAX} of a-z, 0-9, - and _, the first a letter or a digit"))
 }
 
-/// A secret that stands in the file, or in a file of its own.
-fn secret(given: Option<String>, file: Option<&Path>, key: &str) -> Result<Option<Secret>, String> {
-    match (given, file) {
-        (Some(_), Some(_)) => Err(format!("give {key} or {key}-file, not both")),
-        (Some(text), None) => Ok(Some(Secret::new(text))),
-        (None, Some(path)) => {
-            let bytes = read_file(path)?;
-            let text = String::from_utf8(bytes).map_err(|_| format!("{}: is no text", path.display()))?;
-            Ok(Some(Secret::new(text.trim())))
-        }
-        (None, None) => Ok(None),
-    }
-}
-
-fn read_file(path: &Path) -> Result<Vec<u8>, String> {
-    std::fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))
-}
-
-/// As Standard Webhooks has it; the message never shows it.
-fn check_secret(secret: &str) -> Result<(), String> {
-    let key = secret.strip_prefix("whsec_").and_then(|text| STANDARD.decode(text).ok());
-    match key.map(|key| key.len()) {
-        Some(24..=64) => Ok(()),
-        Some(bytes) => Err(format!("secret: has {bytes} bytes, and must have 24 to 64")),
-        None => Err("secret: must be whsec_ followed by 24 to 64 bytes in base64".into()),
-    }
-}
-
 fn scalar(value: Value) -> Result<String, String> {
     match value {
         Value::String(text) => Ok(text),
         Value::Integer(number) => Ok(number.to_string()),
         Value::Float(number) => Ok(number.to_string()),
         Value::Boolean(flag) => Ok(flag.to_string()),
-        other => Err(format!("must be a string, a number or true/false, not a {}", other.type_str())),
+        other => Err(format!("must be a string, a number or true/false, not {}", fields::kind(&other))),
     }
-}
-
-/// A number with `ms`, `s`, `m`, `h` or `d`.
-fn duration(text: &str) -> Result<Duration, String> {
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at(digits);
-    let ms: u64 = match unit {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
-        _ => return Err(format!("{text:?} is no time such as 30s, 5m or 2h")),
-    };
-    let parsed = number.parse::<u64>().ok().and_then(|number| number.checked_mul(ms));
-    parsed.map(Duration::from_millis).ok_or_else(|| format!("{text:?} is no time such as 30s, 5m or 2h"))
 }

@@ -47,7 +47,8 @@ impl Schedule {
         Ok(Request { report: self.report.clone(), params, format: self.format })
     }
 
-    fn fill(&self, value: &str, tick: Timestamp) -> Result<String, String> {
+    /// The value of one parameter at this tick.
+    pub(crate) fn fill(&self, value: &str, tick: Timestamp) -> Result<String, String> {
         let (mut filled, mut rest) = (String::new(), value);
         while let Some((before, after)) = rest.split_once('{') {
             let Some((name, behind)) = after.split_once('}') else { break };

@@ -6,8 +6,9 @@
 //! skipped hour, and twice in a doubled one. The library matches wall clock times; which instants these
 //! are is found out here (its own way through zones ends for good at a day that was left out).
 
+mod pattern;
+
 use croner::Cron;
-use croner::parser::{CronParser, Seconds, Year};
 use jiff::civil::{Date, DateTime};
 use jiff::tz::{AmbiguousOffset, TimeZone};
 use jiff::{SignedDuration, Timestamp};
@@ -31,25 +32,21 @@ impl Timetable {
     /// zone in the IANA database.
     ///
     /// # Errors
-    /// Says in one line which of them is wrong, and how.
-    pub fn new(pattern: &str, zone: &str) -> Result<Self, String> {
-        let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
-        let cron = parser.parse(pattern).map_err(|error| {
-            let said = error.to_string();
-            format!(
-                "cron {pattern:?}: {}; it is five fields: minute, hour, day, month, weekday",
-                said.trim_end_matches('.')
-            )
-        })?;
-        let found = TimeZone::get(zone).map_err(|_| {
-            format!("zone {zone:?} is not in the time zone database; zones look like \"Europe/Berlin\"")
-        })?;
+    /// All that is wrong, each in one line that names the field or the zone.
+    pub fn new(pattern: &str, zone: &str) -> Result<Self, Vec<String>> {
+        let cron = pattern::read(pattern);
+        let found = TimeZone::get(zone)
+            .map_err(|_| format!("zone {zone:?} is not in the time zone database; zones look like \"Europe/Berlin\""));
+        let (cron, found) = match (cron, found) {
+            (Ok(cron), Ok(found)) => (cron, found),
+            (cron, found) => return Err(cron.err().into_iter().flatten().chain(found.err()).collect()),
+        };
         let name = found.iana_name().unwrap_or(zone).to_owned();
         let is_fixed = is_fixed(pattern);
         let timetable = Self { cron, is_fixed, zone: found, pattern: pattern.to_owned(), zone_name: name };
         match timetable.next(LONG_AGO) {
             Some(_) => Ok(timetable),
-            None => Err(format!("cron {pattern:?}: no such day ever comes")),
+            None => Err(vec![format!("cron {pattern:?}: no such day ever comes")]),
         }
     }
 

@@ -59,20 +59,22 @@ fn a_whole_configuration_is_read() {
 #[test]
 fn each_fault_is_one_line_that_says_where() {
     let hook = |lines: &str| format!("{HEAD}[[schedules.deliver]]\n{lines}\n");
+    let with_mail = |lines: &str| hook(&format!("{lines}\n[mail]\nserver = 'a.example'\nfrom = 'a@example.com'"));
     let secret = format!("secret = '{SECRET}'");
     for (text, part) in [
         ("schedules = 3".into(), "schedules: give each as a table [[schedules]]"),
-        (HEAD.replace("cron", "crom"), "schedule \"morning\": unknown field `crom`"),
-        (HEAD.replace("zone = 'UTC'\n", ""), "schedule \"morning\": missing field `zone`"),
-        ("[[schedules]]\nreport = 'first_blood'".into(), "schedule 1: missing field `name`"),
-        (HEAD.replace("0 6", "0 25"), "schedule \"morning\": cron \"0 25 * * *\": "),
+        (format!("{HEAD}crom = 1"), "schedule \"morning\": crom: no such key; there are name, report, cron, zone, "),
+        (HEAD.replace("zone = 'UTC'\n", ""), "schedule \"morning\": zone: is missing"),
+        (HEAD.replace("name = 'morning'\n", ""), "schedule 1: name: is missing"),
+        ("schedules = [3]".into(), "schedule 1: must be a table, not an integer"),
+        (HEAD.replace("0 6", "0 25"), "schedule \"morning\": cron \"0 25 * * *\": hour: 25 is not 0 to 23"),
         (HEAD.replace("UTC", "Berlin"), "schedule \"morning\": zone \"Berlin\" is not in the time zone database"),
         (HEAD.replace("first_blood", "last_blood"), "schedule \"morning\": report: there is no report \"last_blood\""),
         (format!("{HEAD}params = {{ city = 'x' }}"), "report: report \"first_blood\" has no parameter \"city\""),
         (format!("{HEAD}params = {{ since = '{{today}}' }}"), "parameter \"since\": {today} is none of"),
         (format!("{HEAD}params = {{ since = [1] }}"), "params.since: must be a string"),
-        (format!("{HEAD}format = 'pdf'"), "unknown variant `pdf`"),
-        (format!("{HEAD}missed = 'never'"), "unknown variant `never`"),
+        (format!("{HEAD}format = 'pdf'"), "format: unknown variant `pdf`"),
+        (format!("{HEAD}missed = 'never'"), "missed: unknown variant `never`"),
         (format!("{HEAD}grace = '5'"), "grace: \"5\" is no time such as"),
         (format!("{HEAD}time-limit = '0s'"), "time-limit: must be above 0"),
         (format!("{HEAD}time-limit = '99999999999999999d'"), "time-limit: "),
@@ -92,13 +94,13 @@ fn each_fault_is_one_line_that_says_where() {
             hook(&format!("webhook = 'http://a.example/hidden?token=hidden'\n{secret}")),
             "deliver 1: webhook to \"a.example\": it must",
         ),
-        (hook("webhook = 'https://a.example'\nsecret = 'x'"), "secret: must be whsec_ followed by"),
+        (hook("webhook = 'https://a.example'\nsecret = 'x'"), "deliver 1: secret: must be whsec_ followed by"),
         (hook("webhook = 'https://a.example'\nsecret = 'whsec_AAAA'"), "secret: has 3 bytes"),
         (hook("webhook = 'https://a.example'\nsecret-file = '/nowhere/x'"), "cannot read /nowhere/x"),
-        (hook("mail = ['nobody']"), "deliver 1: mail \"nobody\": "),
-        (hook("mail = []"), "reaches nobody"),
+        (with_mail("mail = ['nobody']"), "deliver 1: mail \"nobody\": "),
+        (with_mail("mail = []"), "reaches nobody"),
         (hook("mail = ['a@example.com']"), "there is no section [mail]"),
-        (hook("mail = ['a@example.com']\ncc = 1"), "deliver 1: unknown field `cc`"),
+        (with_mail("mail = ['a@example.com']\ncc = 1"), "deliver 1: cc: no such key; there are name, webhook, "),
         (
             "[mail]\nserver = 'a.example'\nsecurity = 'plain'\nfrom = 'a@example.com'".into(),
             "mail: security \"plain\": only loopback",
@@ -108,8 +110,8 @@ fn each_fault_is_one_line_that_says_where() {
             "[mail]\nserver = 'a.example'\nfrom = 'a@example.com'\nuser = 'a'".into(),
             "mail: give user and password both",
         ),
-        ("[webhooks]\nca-file = '/nowhere/x'".into(), "webhooks: cannot read /nowhere/x"),
-        ("[webhooks]\nproxy = 1".into(), "webhooks: unknown field `proxy`"),
+        ("[webhooks]\nca-file = '/nowhere/x'".into(), "webhooks: ca-file: cannot read /nowhere/x"),
+        ("[webhooks]\nproxy = 1".into(), "webhooks: proxy: no such key; there are ca-file"),
     ] {
         let faults = read(&text).expect_err(&text);
         assert_eq!(faults.len(), 1, "{text}: {faults:?}");
@@ -122,5 +124,59 @@ fn each_fault_is_one_line_that_says_where() {
 fn all_faults_are_listed_at_once() {
     let text = format!("{}{}[mail]\nserver = 1", HEAD.replace("0 6", "0 99"), HEAD.replace("morning", "X"));
     let faults = read(&text).unwrap_err();
-    assert_eq!(faults.len(), 3, "{faults:?}");
+    // Of mail both: what `server` is, and that `from` isn't there.
+    assert_eq!(faults.len(), 4, "{faults:?}");
+}
+
+#[test]
+fn no_fault_hides_another() {
+    let text = "schedules = [
+          3,
+          { name = 'a', crom = '0 6 * * *', report = 'last_blood', grace = 5 },
+          { name = 'b', cron = '0 25 32 * *', zone = 'Berlin', report = 'first_blood', format = 'pdf', attempts = 0,
+            params = { since = '{today}', city = 'x', list = [1] },
+            deliver = [{ webhook = 'ftp://a.example', secret = 'x', cc = 1 }, { mail = ['nobody'], name = 'A' }, {}] },
+          { name = 'b', cron = '0 6 * * *', zone = 'UTC' },
+        ]
+        [mail]
+        security = 'none'
+        user = 'a'
+        [webhooks]
+        proxy = 'x'
+        ca-file = '/nowhere/x'";
+    let faults = read(text).unwrap_err();
+    let expected = [
+        "mail: server: is missing",
+        "mail: security \"none\": ",
+        "mail: from: is missing",
+        "mail: give user and password both",
+        "webhooks: ca-file: cannot read /nowhere/x",
+        "webhooks: proxy: no such key",
+        "schedule 1: must be a table",
+        "schedule \"a\": cron: is missing",
+        "schedule \"a\": zone: is missing",
+        "schedule \"a\": grace: ",
+        "schedule \"a\": crom: no such key",
+        "schedule \"a\": report: there is no report \"last_blood\"",
+        "schedule \"b\": cron \"0 25 32 * *\": hour: 25",
+        "schedule \"b\": cron \"0 25 32 * *\": day of month: 32",
+        "schedule \"b\": zone \"Berlin\"",
+        "schedule \"b\": format: ",
+        "schedule \"b\": attempts: must be 1 to 20, not 0",
+        "schedule \"b\": deliver 1: secret: must be whsec_",
+        "schedule \"b\": deliver 1: webhook to \"a.example\": its scheme ftp is not https",
+        "schedule \"b\": deliver 1: cc: no such key",
+        "schedule \"b\": deliver 2: name \"A\": must be",
+        "schedule \"b\": deliver 2: mail \"nobody\": ",
+        "schedule \"b\": deliver 3: give either webhook or mail",
+        "schedule \"b\": params.list: must be",
+        "schedule \"b\": report: parameter \"since\": {today} is none of",
+        "schedule \"b\": report: report \"first_blood\" has no parameter \"city\"",
+        "schedule \"b\": report: is missing",
+        "schedule \"b\": the name is used twice",
+    ];
+    for (fault, expected) in faults.iter().zip(expected) {
+        assert!(fault.starts_with(expected) && fault.lines().count() == 1, "{expected}, not {fault}\n{faults:#?}");
+    }
+    assert_eq!(faults.len(), expected.len(), "{faults:#?}");
 }

@@ -46,11 +46,15 @@ impl Mailer for NoMail {
 /// Reads schedules as a config file has them.
 pub(crate) fn read(text: &str) -> Result<Config, Vec<String>> {
     let mut table = text.parse().unwrap();
-    let check = |name: &str, params: &[(String, String)]| match (name, params) {
-        ("first_blood" | "broken" | "panics", []) => Ok(()),
-        ("first_blood", [(name, _)]) if name == "since" => Ok(()),
-        ("first_blood", [(name, _), ..]) => Err(format!("report \"first_blood\" has no parameter {name:?}")),
-        _ => Err(format!("there is no report {name:?}")),
+    let check = |name: &str, params: &[(String, String)]| {
+        let faults: Vec<String> = match name {
+            "first_blood" | "broken" | "panics" => {
+                let unknown = params.iter().filter(|(param, _)| name != "first_blood" || param != "since");
+                unknown.map(|(param, _)| format!("report {name:?} has no parameter {param:?}")).collect()
+            }
+            _ => vec![format!("there is no report {name:?}")],
+        };
+        if faults.is_empty() { Ok(()) } else { Err(faults) }
     };
     let config = Config::take(&mut table, &check)?;
     assert!(table.is_empty(), "left over: {table:?}");

@@ -203,18 +203,73 @@ fn leap_days_and_last_days() {
 #[test]
 fn what_is_no_timetable_is_refused_in_one_line() {
     for (pattern, zone, part) in [
-        ("0 6 * *", "UTC", "five fields"),
-        ("0 0 6 * * *", "UTC", "five fields"),
-        ("61 6 * * *", "UTC", "61 6 * * *"),
-        ("", "UTC", "five fields"),
-        ("often", "UTC", "five fields"),
+        ("0 6 * *", "UTC", "has 4 fields, and must have five fields: minute, hour, day of month, month, day of week"),
+        ("0 0 6 * * *", "UTC", "has 6 fields"),
+        ("61 6 * * *", "UTC", "cron \"61 6 * * *\": minute: 61 is not 0 to 59"),
+        ("0 24 * * *", "UTC", ": hour: 24 is not 0 to 23"),
+        ("0 6 0 * *", "UTC", ": day of month: 0 is not 1 to 31"),
+        ("0 6 32W * *", "UTC", ": day of month: 32 is not 1 to 31"),
+        ("0 6 * 1-13 *", "UTC", ": month: 13 is not 1 to 12"),
+        ("0 6 * * 8", "UTC", ": day of week: 8 is not 0 to 7"),
+        ("0 6 * * 1,9#2", "UTC", ": day of week: 9 is not 0 to 7"),
+        ("0 99999999 * * *", "UTC", ": hour: 99999999 is not 0 to 23"),
+        ("0 6-1 * * *", "UTC", ": hour: the range 6-1 runs backwards"),
+        ("*/0 6 * * *", "UTC", ": minute: the step of */0 is 0"),
+        ("*/x 6 * * *", "UTC", ": minute: the step of */x is no number"),
+        ("5/10 6 * * *", "UTC", ": minute: 5/10 has no range in front of its step: say */10 or 5-59/10"),
+        ("/10 6 * * *", "UTC", ": minute: /10 has no range in front of its step"),
+        ("0 six * * *", "UTC", ": hour: \"six\" is none of what it takes: *, 0 to 23, ranges as 0-23"),
+        ("0 6 * Foo *", "UTC", ": month: \"Foo\" is none of what it takes: "),
+        ("0 6 * * 5#9", "UTC", ": day of week: \"5#9\" is none of what it takes: "),
+        ("", "UTC", "has 0 fields, and must have five fields"),
+        ("often", "UTC", "has 1 fields"),
+        ("@often", "UTC", "must be five fields, or one of @yearly, "),
         ("0 6 30 2 *", "UTC", "no such day ever comes"),
         ("0 6 * * *", "Europe/Atlantis", "not in the time zone database"),
         ("0 6 * * *", "", "not in the time zone database"),
         ("0 6 * * *", "+01:00", "not in the time zone database"),
         ("0 6 * * *", "../../etc/passwd", "not in the time zone database"),
     ] {
-        let error = Timetable::new(pattern, zone).unwrap_err();
-        assert!(error.contains(part) && error.lines().count() == 1, "{pattern:?} {zone:?}: {error}");
+        let faults = Timetable::new(pattern, zone).unwrap_err();
+        let [fault] = &faults[..] else { panic!("{pattern:?} {zone:?}: {faults:?}") };
+        assert!(fault.contains(part) && fault.lines().count() == 1, "{pattern:?} {zone:?}: {fault}");
+        // The library's own words name no field.
+        for word in ["omponent", "CronPattern", "out of bounds", "Invalid"] {
+            assert!(!fault.contains(word), "{fault}");
+        }
+    }
+}
+
+#[test]
+fn each_field_that_is_wrong_is_told() {
+    let faults = Timetable::new("60 24 0 13 8", "Berlin").unwrap_err();
+    let fields = ["minute: 60", "hour: 24", "day of month: 0", "month: 13", "day of week: 8", "zone \"Berlin\""];
+    assert_eq!(faults.len(), fields.len(), "{faults:?}");
+    assert!(faults.iter().zip(fields).all(|(fault, field)| fault.contains(field)), "{faults:?}");
+}
+
+#[test]
+fn what_cron_takes_is_taken() {
+    for pattern in [
+        "@yearly",
+        "@Annually",
+        "@monthly",
+        "@weekly",
+        "@daily",
+        "@hourly",
+        "*/15 * * * *",
+        "0-30/10 6 * * *",
+        "0 6 L * *",
+        "0 6 15W * *",
+        "0 6 LW * *",
+        "0 6 ? * mon-fri",
+        "0 6 1,15 jan,JUL *",
+        "0 6 * * 5#3",
+        "0 6 * * 5L",
+        "0 6 * * 7",
+        "0 6 * * sun",
+        " 0  6 * * * ",
+    ] {
+        assert!(Timetable::new(pattern, "UTC").is_ok(), "{pattern}: {:?}", Timetable::new(pattern, "UTC"));
     }
 }

@@ -59,22 +59,43 @@ fn list(answer: &Value) -> Result<(), Failure> {
                 Value::String(text) => format!("'{text}'"),
                 other => other.to_string(),
             };
-            let choices = param["choices"].as_array().into_iter().flatten().filter_map(Value::as_str);
-            let choices = choices.collect::<Vec<_>>().join(", ");
-            let kind = match param["type"].as_str().unwrap_or_default() {
-                "one-of" => format!("one of {choices}"),
-                kind => kind.to_owned(),
-            };
-            let line = format!("--param {}={default} ({kind})", text(param, "name"));
+            let line = format!("--param {}={default} ({})", text(param, "name"), takes(param));
             writeln!(out, "  {}  {}", style::paint(style::FAINT, &line), text(param, "label"))?;
         }
     }
     Ok(())
 }
 
+/// What a parameter takes, in words.
+fn takes(param: &Value) -> String {
+    let kind = param["type"].as_str().unwrap_or_default();
+    let choices = param["choices"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let (min, max) = (&param["min"], &param["max"]);
+    match kind {
+        "one-of" => format!("one of {}", choices.collect::<Vec<_>>().join(", ")),
+        kind if min.is_null() && max.is_null() => kind.to_owned(),
+        kind if max.is_null() => format!("{kind}, {min} or more"),
+        kind if min.is_null() => format!("{kind}, {max} or less"),
+        kind => format!("{kind}, {min} to {max}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_parameter_says_what_it_takes() {
+        for (param, words) in [
+            (serde_json::json!({ "type": "text" }), "text"),
+            (serde_json::json!({ "type": "int", "min": 0, "max": 1000 }), "int, 0 to 1000"),
+            (serde_json::json!({ "type": "int", "min": 1 }), "int, 1 or more"),
+            (serde_json::json!({ "type": "float", "max": 0.5 }), "float, 0.5 or less"),
+            (serde_json::json!({ "type": "one-of", "choices": ["a", "b"] }), "one of a, b"),
+        ] {
+            assert_eq!(takes(&param), words);
+        }
+    }
 
     #[test]
     fn a_parameter_that_is_given_twice_is_an_error() {

@@ -6,7 +6,7 @@ use arrow::datatypes::DataType;
 use async_trait::async_trait;
 use axum::body::Body;
 use axum::response::{IntoResponse as _, Response};
-use dashboard::{Ask, Cell, Column, ColumnInfo, Input, Kind, Limits, Param, Source, Table, TableInfo};
+use dashboard::{Ask, Bounds, Cell, Column, ColumnInfo, Input, Kind, Limits, Param, Source, Table, TableInfo};
 use edge::{Principal, Problem};
 use events::log::Record;
 use events::schema::SharedRegistry;
@@ -170,6 +170,11 @@ fn encoded(answer: Answer, encoder: Encoder) -> impl stream::Stream<Item = Resul
     parts.filter(|part| std::future::ready(!matches!(part, Ok(bytes) if bytes.is_empty())))
 }
 
+fn bounds(param: &reports::Param) -> Bounds {
+    let digits = |bound: Option<reports::Bound>| bound.map(|bound| bound.to_string());
+    Bounds { min: digits(param.min), max: digits(param.max) }
+}
+
 fn report(report: &reports::Report) -> dashboard::Report {
     let param = |param: &reports::Param| Param {
         name: param.name.clone(),
@@ -177,8 +182,8 @@ fn report(report: &reports::Report) -> dashboard::Report {
         default: param.default.clone(),
         input: match param.kind {
             reports::Kind::Text => Input::Text,
-            reports::Kind::Int => Input::Whole,
-            reports::Kind::Float => Input::Number,
+            reports::Kind::Int => Input::Whole(bounds(param)),
+            reports::Kind::Float => Input::Number(bounds(param)),
             reports::Kind::Bool => Input::Choice(vec!["true".into(), "false".into()]),
             reports::Kind::Date => Input::Date,
             reports::Kind::Time => Input::Text,

@@ -46,10 +46,12 @@ pub(super) fn scheduler(config: &Config, store: &Store, engine: Engine) -> Resul
     Ok(Some(Scheduler::new(config.schedules.clone(), parts)))
 }
 
-/// Whether there is such a report, and takes these parameters.
-pub(crate) fn check_report(name: &str, params: &[(String, String)]) -> Result<(), String> {
-    let bound = reports::find(name).and_then(|report| report.bind(params));
-    bound.map(drop).map_err(|error| error.to_string())
+/// Whether there is such a report, and takes these parameters; if not, all that is wrong.
+pub(crate) fn check_report(name: &str, params: &[(String, String)]) -> Result<(), Vec<String>> {
+    let report =
+        reports::find(name).map_err(|_| vec![format!("no report {name:?}; `killfeed report list` names them")])?;
+    let faults = report.faults(params);
+    if faults.is_empty() { Ok(()) } else { Err(faults) }
 }
 
 /// Runs reports on the engine, for nobody in particular: personal fields are hidden.
@@ -122,6 +124,18 @@ mod tests {
     use super::*;
     use events::schema::{Registry, SharedRegistry};
     use queries::{Parameters, Question};
+
+    #[test]
+    fn all_that_is_wrong_with_a_question_is_told() {
+        let given = [("evidence", "-1"), ("player", "ann"), ("min_toxic", "many"), ("town", "x")];
+        let given = given.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let faults = check_report("toxic_players", &given).unwrap_err();
+        let parts = ["from 0 to 1000, not \"-1\"", "of 1 or more, not \"many\"", "has no parameter \"town\""];
+        assert_eq!(faults.len(), parts.len(), "{faults:?}");
+        assert!(faults.iter().zip(parts).all(|(fault, part)| fault.contains(part)), "{faults:?}");
+        assert!(check_report("nope", &[]).unwrap_err()[0].contains("`killfeed report list` names them"));
+        assert_eq!(check_report("toxic_players", &given[1..2]), Ok(()));
+    }
 
     #[tokio::test]
     async fn an_output_is_whole_or_refused() {

@@ -131,16 +131,20 @@ fn field(param: &Param, value: &str, fault: Option<&str>) -> Markup {
     let id = format!("param-{}", param.name);
     let error = format!("{id}-error");
     let described = fault.map(|_| error.clone());
+    let (number, step) = match &param.input {
+        Input::Whole(bounds) => (Some(bounds), Some("1")),
+        Input::Number(bounds) => (Some(bounds), Some("any")),
+        _ => (None, None),
+    };
+    // A field of type `number` drops what is no number: what was typed is to stay, beside its error.
+    let number = number.filter(|_| value.parse::<f64>().is_ok());
     let kind = match param.input {
         Input::Date => "date",
-        // A field of type `number` would drop what is no number, and the error with it.
-        Input::Text | Input::Whole | Input::Number | Input::Choice(_) => "text",
+        _ if number.is_some() => "number",
+        _ => "text",
     };
-    let mode = match param.input {
-        Input::Whole => Some("numeric"),
-        Input::Number => Some("decimal"),
-        _ => None,
-    };
+    let (min, max) = (number.and_then(|it| it.min.as_deref()), number.and_then(|it| it.max.as_deref()));
+    let step = step.filter(|_| number.is_some());
     html! {
         div.field {
             label for=(id) { (param.label) }
@@ -150,8 +154,8 @@ fn field(param: &Param, value: &str, fault: Option<&str>) -> Markup {
                     @for choice in choices { option value=(choice) selected[choice == value] { (choice) } }
                 }
             } @else {
-                input id=(id) name=(param.name) type=(kind) value=(value) inputmode=[mode] autocomplete="off"
-                    aria-invalid=[fault.map(|_| "true")] aria-describedby=[described];
+                input id=(id) name=(param.name) type=(kind) value=(value) min=[min] max=[max] step=[step]
+                    autocomplete="off" aria-invalid=[fault.map(|_| "true")] aria-describedby=[described];
             }
         }
     }

@@ -101,6 +101,10 @@ async fn a_wrong_parameter_is_told_beside_its_field_and_a_right_one_is_passed_on
     assert!(page.contains("id=\"param-least-error\">must be a whole number, not &quot;many&quot;<"), "{page}");
     assert!(page.contains("value=\"many\""), "what was typed stays");
     assert!(!page.contains("<table"));
+    let field = "name=\"least\" type=\"number\" value=\"-1\" min=\"0\" max=\"99\" step=\"1\"";
+    let (status, _, page) = site.get("/reports/first_blood?least=-1").await;
+    assert!(status == StatusCode::BAD_REQUEST && page.contains(field), "{page}");
+    assert!(page.contains("name=\"share\" type=\"number\" value=\"0.5\" max=\"1\" step=\"any\""), "{page}");
     let (status, _, page) = site.get("/reports/first_blood?champion=Ahri&least=&unknown=1").await;
     assert_eq!(status, StatusCode::OK);
     assert!(page.contains("champion=Ahri<") && !page.contains("least="), "{page}");

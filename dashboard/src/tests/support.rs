@@ -1,7 +1,7 @@
 //! A source without an engine, and a browser without a window.
 
 use crate::data::{
-    Ask, Books, Cell, Column, ColumnInfo, Format, Input, Kind, Limits, Param, Report, Source, Table, TableInfo,
+    Ask, Books, Bounds, Cell, Column, ColumnInfo, Format, Input, Kind, Limits, Param, Report, Source, Table, TableInfo,
 };
 use crate::{Live, Parts, Pulse, router};
 use async_trait::async_trait;
@@ -83,7 +83,8 @@ impl Source for Fake {
                 "first_blood",
                 vec![
                     param("champion", "", Input::Text),
-                    param("least", "1", Input::Whole),
+                    param("least", "1", Input::Whole(Bounds { min: Some("0".into()), max: Some("99".into()) })),
+                    param("share", "0.5", Input::Number(Bounds { min: None, max: Some("1".into()) })),
                     param("from", "2026-01-01", Input::Date),
                     param("way", HOSTILE, Input::Choice(vec!["up".into(), HOSTILE.into()])),
                 ],
@@ -93,7 +94,8 @@ impl Source for Fake {
 
     fn check(&self, _: &str, parameter: &str, value: &str) -> Result<(), String> {
         match parameter {
-            "least" => value.parse::<i64>().map(drop).map_err(|_| format!("must be a whole number, not {value:?}")),
+            "least" if value.parse::<i64>().is_ok_and(|least| (0..=99).contains(&least)) => Ok(()),
+            "least" => Err(format!("must be a whole number, not {value:?}")),
             _ => Ok(()),
         }
     }

@@ -2,9 +2,10 @@
 
 use datafusion::common::ScalarValue;
 use serde::Serialize;
+use std::fmt;
 
 /// A parameter of a report.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Param {
     /// Its name, `$name` in the SQL.
     pub name: String,
@@ -18,6 +19,42 @@ pub struct Param {
     /// Of one that takes a word of a list: the list.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub choices: Vec<String>,
+    /// Of a number: the least that it may be, if there is a bound.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min: Option<Bound>,
+    /// Of a number: the most that it may be, if there is a bound.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max: Option<Bound>,
+}
+
+/// A bound of a number, of the parameter's own type.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Serialize)]
+#[serde(untagged)]
+pub enum Bound {
+    /// Of a whole number.
+    Int(i64),
+    /// Of a number.
+    Float(f64),
+}
+
+impl fmt::Display for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Int(number) => number.fmt(f),
+            Self::Float(number) => number.fmt(f),
+        }
+    }
+}
+
+impl Bound {
+    /// A value as the bounds of its type are written; `None` of what has no bounds.
+    fn of(value: &ScalarValue) -> Option<Self> {
+        match value {
+            ScalarValue::Int64(number) => number.map(Self::Int),
+            ScalarValue::Float64(number) => number.map(Self::Float),
+            _ => None,
+        }
+    }
 }
 
 /// What a parameter takes.
@@ -92,13 +129,25 @@ impl Param {
     /// Says what it takes, if this isn't it.
     pub(crate) fn value(&self, text: &str) -> Result<ScalarValue, String> {
         let is_known = self.kind != Kind::OneOf || self.choices.iter().any(|choice| choice == text);
-        self.kind.value(text).filter(|_| is_known).ok_or_else(|| {
-            let expected = match self.kind {
-                Kind::OneOf => format!("one of {}", self.choices.join(", ")),
-                kind => kind.expected().to_owned(),
-            };
-            format!("parameter {:?} must be {expected}, not {text:?}", self.name)
-        })
+        let value = self.kind.value(text).filter(|value| is_known && self.is_within(value));
+        value.ok_or_else(|| format!("parameter {:?} must be {}, not {text:?}", self.name, self.expected()))
+    }
+
+    fn is_within(&self, value: &ScalarValue) -> bool {
+        let Some(value) = Bound::of(value) else { return true };
+        self.min.is_none_or(|min| value >= min) && self.max.is_none_or(|max| value <= max)
+    }
+
+    /// What it takes, in words.
+    fn expected(&self) -> String {
+        let expected = self.kind.expected();
+        match (self.min, self.max) {
+            _ if self.kind == Kind::OneOf => format!("one of {}", self.choices.join(", ")),
+            (Some(min), Some(max)) => format!("{expected} from {min} to {max}"),
+            (Some(min), None) => format!("{expected} of {min} or more"),
+            (None, Some(max)) => format!("{expected} of {max} or less"),
+            (None, None) => expected.to_owned(),
+        }
     }
 
     /// `name type default label`, the default quoted with `'` if it is empty or has spaces.
@@ -106,14 +155,15 @@ impl Param {
         let wrong = || format!("a parameter is `name type default label`, not {line:?}");
         let (name, rest) = line.split_once(' ').ok_or_else(wrong)?;
         let (kind, rest) = rest.trim_start().split_once(' ').ok_or_else(wrong)?;
-        let (kind, choices) = type_of(kind).ok_or_else(|| format!("parameter {name} has the unknown type {kind:?}"))?;
+        let takes = Takes::parse(kind).ok_or_else(|| format!("parameter {name} has the unknown type {kind:?}"))?;
         let rest = rest.trim_start();
         let (default, label) = match rest.strip_prefix('\'') {
             Some(quoted) => quoted.split_once('\'').ok_or_else(wrong)?,
             None => rest.split_once(' ').unwrap_or((rest, "")),
         };
         let (label, default) = (label.trim().to_owned(), default.to_owned());
-        let param = Self { name: name.to_owned(), kind, default, label, choices };
+        let Takes { kind, choices, min, max } = takes;
+        let param = Self { name: name.to_owned(), kind, default, label, choices, min, max };
         param.value(&param.default).map_err(|error| format!("its default: {error}"))?;
         // HTTP has it for the answer's format.
         if param.name == "format" {
@@ -124,11 +174,36 @@ impl Param {
     }
 }
 
-/// A type's word, and its list: `one-of(score,share)`.
-fn type_of(word: &str) -> Option<(Kind, Vec<String>)> {
-    let Some(list) = word.strip_prefix("one-of(").and_then(|rest| rest.strip_suffix(')')) else {
-        return Some((Kind::parse(word)?, Vec::new()));
-    };
-    let choices: Vec<String> = list.split(',').map(str::to_owned).collect();
-    choices.iter().all(|choice| !choice.is_empty()).then_some((Kind::OneOf, choices))
+/// What the type of a header says.
+struct Takes {
+    kind: Kind,
+    choices: Vec<String>,
+    min: Option<Bound>,
+    max: Option<Bound>,
+}
+
+impl Takes {
+    /// A type's word, with its list or its bounds: `one-of(score,share)`, `int(1..)`, `float(0..1)`.
+    fn parse(word: &str) -> Option<Self> {
+        let Some((word, inner)) = word.split_once('(') else {
+            return Some(Self { kind: Kind::parse(word)?, choices: Vec::new(), min: None, max: None });
+        };
+        let inner = inner.strip_suffix(')')?;
+        if word == "one-of" {
+            let choices: Vec<String> = inner.split(',').map(str::to_owned).collect();
+            let is_whole = choices.iter().all(|choice| !choice.is_empty());
+            return is_whole.then_some(Self { kind: Kind::OneOf, choices, min: None, max: None });
+        }
+        let kind = Kind::parse(word)?;
+        // The outer option: whether it can be read at all.
+        let bound = |text: &str| match text {
+            "" => Some(None),
+            text => Bound::of(&kind.value(text)?).map(Some),
+        };
+        let (min, max) = inner.split_once("..")?;
+        let (min, max) = (bound(min)?, bound(max)?);
+        let has_room = min.zip(max).is_none_or(|(min, max)| min <= max);
+        let is_bounded = min.is_some() || max.is_some();
+        (is_bounded && has_room).then_some(Self { kind, choices: Vec::new(), min, max })
+    }
 }
