@@ -5,7 +5,8 @@ use crate::support::{Home, KILLFEED, event, text};
 use serde_json::{Value, json};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 /// What the server does with one connection's request.
@@ -134,6 +135,7 @@ fn a_server_that_comes_back_gets_the_rest_and_one_that_does_not_is_given_up() {
     assert_eq!((&summary["accepted"], &summary["unanswered"]), (&json!(0), &json!(2)), "{summary}");
     assert!(text(&output).contains("gave up after 300ms: "), "{}", text(&output));
     assert!(text(&output).contains("refused"), "{}", text(&output));
+    assert_eq!(text(&output).matches("waiting for ").count(), 1, "{}", text(&output));
 
     let server = std::thread::spawn(move || {
         // Until here nobody listens.
@@ -170,4 +172,40 @@ fn a_request_that_is_too_much_is_halved_and_a_key_that_is_not_let_in_ends_it() {
     server.join().unwrap();
     assert_eq!(output.status.code(), Some(2), "{}", text(&output));
     assert_eq!((&summary["accepted"], &summary["refused"]), (&json!(0), &json!(0)), "{summary}");
+}
+
+/// The first line that this command says on stderr. It is ended then.
+fn first_word(args: &[&str]) -> String {
+    let mut command = Command::new(KILLFEED);
+    command.args(args).env_remove("KILLFEED_KEY").stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let (to, said) = mpsc::channel();
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    std::thread::spawn(move || {
+        let mut line = String::new();
+        stderr.read_line(&mut line).unwrap();
+        to.send(line).unwrap();
+    });
+    let line = said.recv_timeout(Duration::from_secs(60));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    line.unwrap_or_else(|_| panic!("{args:?} says nothing for a minute"))
+}
+
+#[test]
+fn whoever_waits_for_a_server_says_so_at_once_and_until_when() {
+    let home = Home::new();
+    let file = lines(&home, 2);
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let url = format!("http://{address}");
+    for args in [
+        &["send", file.to_str().unwrap(), "--url", &url, "--retry-for", "2h"][..],
+        &["generate", "--games", "1", "--url", &url, "--retry-for", "2h"],
+    ] {
+        let line = first_word(args);
+        assert!(line.starts_with(&format!("waiting for {url}: ")) && line.contains("refused"), "{line}");
+        let until = line.split(" until ").nth(1).and_then(|rest| rest.split(' ').next()).expect(&line);
+        let left = chrono::DateTime::parse_from_rfc3339(until).expect(&line).to_utc() - chrono::Utc::now();
+        assert!((115..=120).contains(&left.num_minutes()), "{line}");
+    }
 }

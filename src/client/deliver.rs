@@ -6,7 +6,9 @@
 use super::http::{Client, detail, reason, refusal};
 use crate::cli::{Compression, SendHow};
 use crate::exit::Failure;
+use chrono::{SecondsFormat, TimeDelta, Utc};
 use flate2::write::GzEncoder;
+use indicatif::ProgressBar;
 use rand::Rng as _;
 use reqwest::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
@@ -19,6 +21,8 @@ const BATCH_BYTES: usize = 4 << 20;
 const REFUSALS_KEPT: usize = 1_000;
 const BACKOFF_FIRST: Duration = Duration::from_millis(100);
 const BACKOFF_LONGEST: Duration = Duration::from_secs(10);
+/// Between two lines that say what it waits for.
+const SAY_EVERY: Duration = Duration::from_secs(30);
 
 /// What became of the lines.
 #[derive(Debug, Default, Clone, Serialize)]
@@ -56,6 +60,10 @@ pub(crate) struct Delivery {
     how: SendHow,
     batch: Vec<(u64, Vec<u8>)>,
     batch_bytes: usize,
+    /// What stands on the terminal meanwhile.
+    bar: ProgressBar,
+    /// When it last said that it waits.
+    said: Option<Instant>,
     pub(crate) summary: Summary,
 }
 
@@ -85,9 +93,9 @@ enum Attempt {
 }
 
 impl Delivery {
-    /// To this server.
-    pub(crate) fn new(client: Client, how: SendHow) -> Self {
-        Self { client, how, batch: Vec::new(), batch_bytes: 0, summary: Summary::default() }
+    /// To this server. What is said to people meanwhile stands above this bar.
+    pub(crate) fn new(client: Client, how: SendHow, bar: ProgressBar) -> Self {
+        Self { client, how, batch: Vec::new(), batch_bytes: 0, bar, said: None, summary: Summary::default() }
     }
 
     /// Takes a line; sends a batch when one is full.
@@ -154,11 +162,29 @@ impl Delivery {
                 self.summary.unanswered += left.len() as u64;
                 return Err(Failure::usage(format!("gave up after {:?}: {why}", self.how.retry_for)));
             }
+            self.say_waiting(&why, progress);
             let jitter = rand::rng().random_range(0.5..1.0);
             tokio::time::sleep(retry_after.unwrap_or_default().max(backoff.mul_f64(jitter))).await;
             backoff = (backoff * 2).min(BACKOFF_LONGEST);
         }
         Ok(())
+    }
+
+    /// Says that it waits, for what and until when: at once, then now and then. In a pipe too, where minutes without a
+    /// word look as if it hung.
+    fn say_waiting(&mut self, why: &str, progress: Instant) {
+        if self.said.is_some_and(|said| said.elapsed() < SAY_EVERY) {
+            return;
+        }
+        self.said = Some(Instant::now());
+        let left = self.how.retry_for.saturating_sub(progress.elapsed());
+        let until = TimeDelta::from_std(left).ok().and_then(|left| Utc::now().checked_add_signed(left));
+        let until = until.map(|until| format!(" until {}", until.to_rfc3339_opts(SecondsFormat::Secs, true)));
+        let (server, until) = (self.client.base(), until.unwrap_or_default());
+        // Nobody is told more by an error of this.
+        let say =
+            || writeln!(anstream::stderr(), "waiting for {server}: {why}; it is tried again{until} (--retry-for)");
+        let _ = self.bar.suspend(say);
     }
 
     /// Takes the lines that are settled out of `left`; says why, if some are to be sent again.

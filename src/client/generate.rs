@@ -6,6 +6,7 @@ use super::send;
 use crate::cli::Generate;
 use crate::exit::Failure;
 use gamegen::{Generator, Options};
+use indicatif::ProgressBar;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
@@ -29,8 +30,9 @@ pub(crate) async fn run(command: Generate) -> Result<(), Failure> {
     match (&command.url, &command.out) {
         (Some(url), _) => {
             let server = Server { url: url.clone(), key: command.key.clone() };
-            let delivery = Delivery::new(server.client()?, command.how.clone());
-            deliver(games, delivery, &command).await
+            let bar = send::progress(None);
+            let delivery = Delivery::new(server.client()?, command.how.clone(), bar.clone());
+            deliver(games, delivery, &bar, &command).await
         }
         (None, Some(out)) => {
             write_lines(&mut games, out)?;
@@ -43,8 +45,12 @@ pub(crate) async fn run(command: Generate) -> Result<(), Failure> {
     }
 }
 
-async fn deliver(mut games: Generator, mut delivery: Delivery, command: &Generate) -> Result<(), Failure> {
-    let bar = send::progress(None);
+async fn deliver(
+    mut games: Generator,
+    mut delivery: Delivery,
+    bar: &ProgressBar,
+    command: &Generate,
+) -> Result<(), Failure> {
     let mut number = 0;
     let mut ended = Ok(());
     for line in games.by_ref() {

@@ -44,6 +44,11 @@ impl Server {
 }
 
 impl Client {
+    /// Its address, as it was given.
+    pub(crate) fn base(&self) -> &str {
+        &self.base
+    }
+
     /// A request for `path`, with the key.
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let request = self.http.request(method, format!("{}{path}", self.base));
@@ -78,6 +83,9 @@ impl Client {
     }
 }
 
+/// What servers say in the words of HTTP, and what commands say in its place.
+const IN_OUR_WORDS: [(&str, &str); 1] = [("GET /v1/reports lists them", "`killfeed report list` names them")];
+
 /// The innermost cause: what the system said.
 pub(crate) fn reason(error: &reqwest::Error) -> String {
     let mut cause: &dyn std::error::Error = error;
@@ -103,5 +111,23 @@ pub(crate) fn detail(status: StatusCode, body: &[u8]) -> String {
     if detail.is_empty() {
         return format!("the server answered {status}");
     }
-    detail.lines().collect::<Vec<_>>().join(" ")
+    let line = detail.lines().collect::<Vec<_>>().join(" ");
+    let ours = IN_OUR_WORDS.iter().find_map(|(theirs, ours)| Some(format!("{}{ours}", line.strip_suffix(theirs)?)));
+    ours.unwrap_or(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hints_name_commands_and_no_paths() {
+        let report = queries::Error::NoReport("nope".into()).to_string();
+        assert_eq!(said(&report), "no report \"nope\"; `killfeed report list` names them");
+        assert_eq!(said("two\nlines"), "two lines");
+    }
+
+    fn said(text: &str) -> String {
+        detail(StatusCode::NOT_FOUND, serde_json::json!({ "detail": text }).to_string().as_bytes())
+    }
 }

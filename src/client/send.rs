@@ -18,7 +18,7 @@ const REFUSALS_SHOWN: usize = 10;
 pub(crate) async fn run(command: Send) -> Result<(), Failure> {
     let (mut reader, bytes) = open(&command.file)?;
     let bar = progress(bytes);
-    let mut delivery = Delivery::new(command.server.client()?, command.how);
+    let mut delivery = Delivery::new(command.server.client()?, command.how, bar.clone());
     let mut number = 0;
     let ended = loop {
         match next_line(&mut reader) {
