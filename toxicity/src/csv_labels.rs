@@ -8,6 +8,9 @@
 //!
 //! Other columns are passed over.
 
+mod quotes;
+
+use self::quotes::Watched;
 use crate::verdict::Label;
 use std::io::Read;
 
@@ -59,6 +62,12 @@ pub enum LabelsError {
     /// The header can't be read.
     #[error("cannot read the header: {0}")]
     Header(csv::Error),
+    /// A quote is never closed: all behind it would be one field.
+    #[error("line {line}: the quote that opens here is never closed, and takes all behind it with it")]
+    Quote {
+        /// The line on which it opens, from 1.
+        line: u64,
+    },
     /// A column is missing.
     #[error("the header has no column {0}: it needs text and label")]
     Column(&'static str),
@@ -79,10 +88,13 @@ impl Labels {
     /// Reads a file. A bad row is named and counted, and the next one read.
     ///
     /// # Errors
-    /// The header is none, or reading fails.
+    /// The header is none, a quote is never closed, or reading fails.
     pub fn read(from: impl Read) -> Result<Self, LabelsError> {
-        let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(from);
+        let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(Watched::new(from));
         let header = reader.byte_headers().map_err(LabelsError::Header)?.clone();
+        if let Some(line) = reader.get_ref().unclosed() {
+            return Err(LabelsError::Quote { line });
+        }
         let column = |name: &str| {
             header.iter().position(|column| {
                 column.trim_ascii().strip_prefix(b"\xef\xbb\xbf").unwrap_or(column.trim_ascii()) == name.as_bytes()
@@ -99,6 +111,10 @@ impl Labels {
                 Ok(true) => {}
                 Ok(false) => return Ok(labels),
                 Err(source) => return Err(LabelsError::Read { line, source }),
+            }
+            // The library ends an open quote with the file, and says nothing.
+            if let Some(line) = reader.get_ref().unclosed() {
+                return Err(LabelsError::Quote { line });
             }
             let line = row.position().map_or(line, csv::Position::line);
             match message(&row, header.len(), (text, label, group)) {
@@ -181,6 +197,26 @@ mod tests {
         let labels = Labels::read(&b"text,label\n\xff\xfe,none\nok,none\n"[..]).unwrap();
         assert_eq!((labels.messages.len(), labels.bad_rows), (1, 1));
         assert_eq!(labels.bad[0].fault, "no UTF-8");
+    }
+
+    #[test]
+    fn a_quote_that_is_never_closed_is_named_by_its_line() {
+        for (file, line) in [
+            ("text,label\nok,none\n\"oops,toxic\nlast,none\n", 3),
+            // It opens within a row that began before it.
+            ("text,label,note\n\"two\nlines\",none,\"oops\nlast,none,\n", 3),
+            ("text,label\n\"\"\"oops\"\",none\n", 2),
+            ("text,\"label\nok,none\n", 1),
+            ("text,label\nok,\"", 2),
+        ] {
+            let refused = Labels::read(file.as_bytes()).unwrap_err();
+            assert!(matches!(refused, LabelsError::Quote { line: found } if found == line), "{file}: {refused}");
+            assert!(refused.to_string().starts_with(&format!("line {line}: the quote that opens here")), "{refused}");
+        }
+        // A quote within a field is a letter like others, and the file may end behind one that closes.
+        for file in ["text,label\n5\" long,none\n", "text,label\na,\"none\"", "\u{feff}\"text\",label\r\na,none\r\n"] {
+            assert_eq!(Labels::read(file.as_bytes()).unwrap().messages.len(), 1, "{file}");
+        }
     }
 
     #[test]
