@@ -244,6 +244,13 @@ async fn statements_of_standard_input_run_in_turn_up_to_the_first_that_fails() {
         assert_eq!(output.status.code(), Some(code), "{statements:?}: {}", text(&output));
         assert!(String::from_utf8_lossy(&output.stderr).contains(words), "{statements:?}: {}", text(&output));
     }
+    // The same of an argument, with the same code and words.
+    let (nothing, code) = (piped(&server, &[], "").stderr, Some(2));
+    for argument in ["", " ", ";", "-- nothing"] {
+        // Even if there is something to read.
+        let output = piped(&server, &["--", argument], "SELECT 1;");
+        assert_eq!((output.status.code(), &output.stderr), (code, &nothing), "{argument:?}: {}", text(&output));
+    }
     // Each is asked as soon as it is whole.
     let mut child = pipe(&server, &["--format", "ndjson"]);
     let (mut keys, mut answers) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()).lines());

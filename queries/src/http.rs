@@ -90,7 +90,7 @@ fn format(headers: &HeaderMap, given: &mut Vec<(String, String)>) -> Result<Form
         let (_, name) = given.remove(place);
         return Format::named(&name).ok_or_else(|| {
             let known = Format::ALL.map(Format::name).join(", ");
-            Problem::bad_request(format!("format must be one of {known}, not {name:?}"))
+            Error::Refused(format!("format must be one of {known}, not {name:?}")).to_problem()
         });
     }
     let accept = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());

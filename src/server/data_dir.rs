@@ -5,6 +5,13 @@ use std::path::Path;
 
 /// Makes the directory, and tries to write into it.
 pub(crate) fn prepare(dir: &Path) -> Result<(), Failure> {
+    if let Some(file) = dir.ancestors().find(|path| path.is_file()) {
+        let what = if file == dir { "it".into() } else { file.display().to_string() };
+        return Err(Failure::usage(format!(
+            "data directory {}: {what} is a file; name a directory with --data-dir",
+            dir.display()
+        )));
+    }
     let refuse = |what: &str, error| Failure::usage(format!("cannot {what} data directory {}: {error}", dir.display()));
     std::fs::create_dir_all(dir).map_err(|error| refuse("make", error))?;
     let probe = dir.join(".writable");
@@ -26,7 +33,17 @@ mod tests {
         let file = dir.path().join("file");
         std::fs::write(&file, b"").unwrap();
         match prepare(&file) {
-            Err(Failure::Usage(lines)) => assert!(lines[0].contains("cannot make data directory"), "{lines:?}"),
+            Err(Failure::Usage(lines)) => {
+                let said = format!("data directory {}: it is a file; name a directory with --data-dir", file.display());
+                assert_eq!(lines, [said]);
+            }
+            other => panic!("{other:?}"),
+        }
+        match prepare(&file.join("a/b")) {
+            Err(Failure::Usage(lines)) => {
+                let said = format!("{} is a file; name a directory", file.display());
+                assert!(lines[0].contains(&said) && lines.len() == 1, "{lines:?}");
+            }
             other => panic!("{other:?}"),
         }
         assert!(prepare(&dir.path().join("a/b")).is_ok());

@@ -128,6 +128,7 @@ async fn faults_have_the_status_that_they_mean() {
         ((post("/v1/sql", "analyst").header("accept", "image/png"), "SELECT 1".into()), 406, "image/png"),
         ((post("/v1/sql?format=pdf", "analyst"), "SELECT 1".into()), 400, "json, ndjson, csv, arrow, table, parquet"),
         ((get("/v1/reports/freshness?format=pdf", "analyst"), String::new()), 400, "must be one of json"),
+        ((get("/v1/reports/freshness?format=pdf", "analyst"), String::new()), 400, "\"kind\":\"refused\""),
         ((post("/v1/sql?format=parquet", "analyst"), "SELECT interval '1 day' AS i".into()), 400, "Parquet"),
         ((post("/v1/sql", "game"), "SELECT 1".into()), 403, "scope"),
         ((post("/v1/sql", "nobody"), "SELECT 1".into()), 401, "key"),

@@ -23,6 +23,7 @@ mod split;
 pub(super) use self::shell::shell;
 
 use self::session::Session;
+use self::split::{End, cut};
 use super::style;
 use crate::cli::Sql;
 use crate::exit::Failure;
@@ -40,9 +41,20 @@ pub(super) fn is_interactive(command: &Sql) -> bool {
 pub(crate) async fn run(command: Sql) -> Result<(), Failure> {
     let mut session = Session::new(command.server.client()?, command.format);
     match command.query {
-        Some(query) if query != "-" => session.ask(&query).await,
+        Some(query) if query != "-" => {
+            let cut = cut(&query);
+            if cut.inputs.is_empty() && cut.end == End::Whole {
+                return Err(no_statement());
+            }
+            session.ask(&query).await
+        }
         _ => piped::run(&mut session).await,
     }
+}
+
+/// There is nothing to run, wherever it was to come from.
+fn no_statement() -> Failure {
+    Failure::usage("there is no statement: give one as an argument, or on standard input")
 }
 
 /// Says something to a person. A terminal that is gone ends the session elsewhere.

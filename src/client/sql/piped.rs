@@ -48,10 +48,7 @@ pub(super) async fn run(session: &mut Session) -> Result<(), Failure> {
         (text.first, text.pending) = (text.first + line - 1, rest.to_owned());
         text.check()?;
     }
-    if has_asked {
-        return Ok(());
-    }
-    Err(Failure::usage("there is no statement: give one as an argument, or on standard input"))
+    if has_asked { Ok(()) } else { Err(super::no_statement()) }
 }
 
 /// What was read and not run yet.
