@@ -118,7 +118,14 @@ test("a report's form changes its address, and a wrong value is told beside its 
   const csv = await fetch(download);
   assert.match(await csv.text(), /^champion,games,first_bloods,rate/);
   assert.equal(csv.headers.get("content-disposition"), 'attachment; filename="first_blood.csv"');
-  await site.leave("document.querySelector('[name=min_games]').value = 'many'; document.querySelector('form.params button').click()");
+  // Out of its bounds the browser doesn't send it, and the server takes it from no address.
+  const isTaken = (value: string) =>
+    site.page.evaluate<boolean>(`(() => { const field = document.querySelector('[name=min_games]'); field.value = '${value}'; return field.checkValidity(); })()`);
+  assert.deepEqual([await isTaken("0"), await isTaken("-1"), await isTaken("0.5")], [true, false, false]);
+  await site.go("/reports/first_blood?min_games=-1");
+  assert.match(await site.page.evaluate<string>("document.querySelector('.error').textContent"), /of 0 or more, not "-1"/);
+  await site.go("/reports/first_blood?min_games=many");
+  assert.equal(await site.page.evaluate("document.querySelector('[name=min_games]').value"), "many");
   assert.match(await site.page.evaluate<string>("document.querySelector('.error').textContent"), /whole number/);
   assert.equal(await site.page.evaluate("document.querySelector('[name=min_games]').getAttribute('aria-invalid')"), "true");
   site.complaints.length = 0; // the browser notes the status 400
