@@ -43,7 +43,7 @@ fn every_role_names_all_that_does_not_fit_together_or_this_machine() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let listen = taken.local_addr().unwrap().to_string();
     let (file, schemas) = (file.to_str().unwrap(), schemas.to_str().unwrap());
-    let machine = ["--listen", &listen, "--data-dir", file, "--schemas", schemas];
+    let machine = ["--listen", &listen, "--data-dir", file, "--schemas", schemas, "--store", file];
     let kafka = [
         &machine[..],
         &["--log", "kafka://127.0.0.1:1", "--log-size-limit", "1GiB"],
@@ -55,7 +55,7 @@ fn every_role_names_all_that_does_not_fit_together_or_this_machine() {
     for role in ROLES {
         let found = refused(role, &kafka, &[]);
         let of_client = ["--kafka-property no.such", "--kafka-property socket.timeout.ms", "--kafka-property acks"];
-        let of_machine = ["cannot listen", "data directory", "match.ended/1"];
+        let of_machine = ["cannot listen", "data directory", "match.ended/1", "name a directory with --store"];
         assert_named(&found, &[&of_client[..], &of_machine, &["--log-size-limit is for"]].concat());
         assert!(!found.concat().contains("secret"), "values may be secret: {found:#?}");
         let found = refused(role, &embedded, &[]);

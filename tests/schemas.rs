@@ -40,6 +40,14 @@ async fn a_whole_number_that_becomes_a_fraction_loses_nothing() {
     assert!(text(&listed).contains("widen.tried"), "{}", text(&listed));
     let shown = server.run(&["schema", "show", "widen.tried"]);
     assert!(text(&shown).contains("Float64"), "{}", text(&shown));
+    // Hints of the command line name commands, where those of HTTP name paths.
+    for (args, hint) in [
+        (["schema", "show", "nope"], "; `killfeed schema list` shows what there is\n"),
+        (["report", "run", "nope"], "; `killfeed report list` names them\n"),
+    ] {
+        let refused = server.run(&args);
+        assert!(refused.status.code() == Some(1) && text(&refused).ends_with(hint), "{}", text(&refused));
+    }
 }
 
 /// Waits until what the server wrote holds all of these words in one line.

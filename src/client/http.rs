@@ -84,7 +84,10 @@ impl Client {
 }
 
 /// What servers say in the words of HTTP, and what commands say in its place.
-const IN_OUR_WORDS: [(&str, &str); 1] = [("GET /v1/reports lists them", "`killfeed report list` names them")];
+const IN_OUR_WORDS: [(&str, &str); 2] = [
+    ("GET /v1/reports lists them", "`killfeed report list` names them"),
+    ("GET /v1/schemas lists what there is", "`killfeed schema list` shows what there is"),
+];
 
 /// The innermost cause: what the system said.
 pub(crate) fn reason(error: &reqwest::Error) -> String {

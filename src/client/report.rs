@@ -56,7 +56,8 @@ fn list(answer: &Value) -> Result<(), Failure> {
         let params = report.get("params").or_else(|| report.get("parameters"));
         for param in params.and_then(Value::as_array).into_iter().flatten() {
             let default = match &param["default"] {
-                Value::String(text) => format!("'{text}'"),
+                Value::String(text) if param["type"] == "text" => format!("'{text}'"),
+                Value::String(text) => text.clone(),
                 other => other.to_string(),
             };
             let line = format!("--param {}={default} ({})", text(param, "name"), takes(param));

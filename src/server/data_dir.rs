@@ -5,13 +5,7 @@ use std::path::Path;
 
 /// Makes the directory, and tries to write into it.
 pub(crate) fn prepare(dir: &Path) -> Result<(), Failure> {
-    if let Some(file) = dir.ancestors().find(|path| path.is_file()) {
-        let what = if file == dir { "it".into() } else { file.display().to_string() };
-        return Err(Failure::usage(format!(
-            "data directory {}: {what} is a file; name a directory with --data-dir",
-            dir.display()
-        )));
-    }
+    no_file("data directory", dir, "--data-dir")?;
     let refuse = |what: &str, error| Failure::usage(format!("cannot {what} data directory {}: {error}", dir.display()));
     std::fs::create_dir_all(dir).map_err(|error| refuse("make", error))?;
     let probe = dir.join(".writable");
@@ -21,6 +15,14 @@ pub(crate) fn prepare(dir: &Path) -> Result<(), Failure> {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(refuse("write to", error)),
         _ => Ok(()),
     }
+}
+
+/// Refuses a directory in whose place a file lies, or that would lie below one: the system's words for it name
+/// neither the file nor the option.
+pub(crate) fn no_file(what: &str, dir: &Path, option: &str) -> Result<(), Failure> {
+    let Some(file) = dir.ancestors().find(|path| path.is_file()) else { return Ok(()) };
+    let is = if file == dir { "it".into() } else { file.display().to_string() };
+    Err(Failure::usage(format!("{what} {}: {is} is a file; name a directory with {option}", dir.display())))
 }
 
 #[cfg(test)]

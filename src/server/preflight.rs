@@ -6,6 +6,7 @@ use crate::exit::Failure;
 use crate::options::{LogKind, Options};
 use edge::{Keys, check_bind};
 use std::net::TcpListener;
+use std::path::Path;
 
 /// Checks options that are well as such against each other and against this machine.
 ///
@@ -26,6 +27,9 @@ pub(super) fn check(options: &Options, keys: &Keys) -> Result<(), Failure> {
         note(schemas::load(&options.schemas_dir()).map(drop));
     }
     note(prepared);
+    if let Some(store) = options.store.as_deref().filter(|store| !store.contains("://")) {
+        note(data_dir::no_file("store", Path::new(store), "--store"));
+    }
     if faults.is_empty() { Ok(()) } else { Err(Failure::Usage(faults)) }
 }
 
