@@ -1,5 +1,6 @@
 //! The picture, drawn by plotters.
 
+use crate::marks::{MARKED_MAX, dashed, mark};
 use crate::scale::{Axis, figure, time, time_ticks};
 use crate::style::{GRID, INK, SERIES};
 use crate::text::{escape, width};
@@ -38,6 +39,7 @@ pub(crate) fn svg(chart: &Chart) -> String {
     // The first line opens the element; ours says more.
     let inside = drawn.split_once('\n').map_or("", |(_, inside)| inside).trim_end();
     let inside = inside.strip_suffix("</svg>").unwrap_or(inside);
+    let inside = if chart.kind == Kind::Line { dashed(inside) } else { inside.to_owned() };
     format!(
         "<svg role=\"img\" class=\"chart\" width=\"{WIDTH}\" height=\"{height}\" viewBox=\"0 0 {WIDTH} {height}\" \
          xmlns=\"http://www.w3.org/2000/svg\">\n<title>{title}</title>\n<desc>{description}</desc>\n{inside}</svg>\n"
@@ -89,36 +91,47 @@ fn draw(chart: &Chart, legend: &Legend, drawn: &mut String, height: u32) -> Draw
     root.present()
 }
 
-/// The series' names with their colours, where there is more than one.
+/// The series' names with their colours, or lines, where there is more than one.
 struct Legend {
     /// Each name with its place.
     entries: Vec<(String, u32, u32)>,
     height: u32,
+    /// Pixels of a sample, and of the room behind it, as it stands in front of each name.
+    sample: u32,
+    is_of_lines: bool,
 }
 
 impl Legend {
     fn of(chart: &Chart) -> Self {
+        let is_of_lines = chart.kind == Kind::Line;
+        let sample = if is_of_lines { 44 } else { 22 };
         if chart.series.len() < 2 {
-            return Self { entries: Vec::new(), height: 0 };
+            return Self { entries: Vec::new(), height: 0, sample, is_of_lines };
         }
         let (mut x, mut y) = (MARGIN, MARGIN / 2);
         let mut entries = Vec::new();
         for series in &chart.series {
-            let wide = 22 + width(&series.name, FONT) + 14;
+            let wide = sample + width(&series.name, FONT) + 14;
             if x > MARGIN && x + wide > WIDTH {
                 (x, y) = (MARGIN, y + LEGEND_ROW);
             }
             entries.push((series.name.clone(), x, y));
             x += wide;
         }
-        Self { entries, height: y + LEGEND_ROW }
+        Self { entries, height: y + LEGEND_ROW, sample, is_of_lines }
     }
 
     fn draw(&self, area: &Area<'_>) -> Drawn {
-        for ((name, x, y), color) in self.entries.iter().zip(SERIES) {
+        for (nth, ((name, x, y), color)) in self.entries.iter().zip(SERIES).enumerate() {
             let (x, y) = (pixels(*x), pixels(*y));
-            area.draw(&Rectangle::new([(x, y + 4), (x + 14, y + 18)], color.filled()))?;
-            area.draw(&Text::new(name.as_str(), (x + 22, y + 11), font(HPos::Left, VPos::Center)))?;
+            let end = x + pixels(self.sample) - 8;
+            if self.is_of_lines {
+                area.draw(&PathElement::new(vec![(x, y + 11), (end, y + 11)], color.stroke_width(2)))?;
+                area.draw(&mark(nth, (x.midpoint(end), y + 11)))?;
+            } else {
+                area.draw(&Rectangle::new([(x, y + 4), (end, y + 18)], color.filled()))?;
+            }
+            area.draw(&Text::new(name.as_str(), (end + 8, y + 11), font(HPos::Left, VPos::Center)))?;
         }
         Ok(())
     }
@@ -268,14 +281,18 @@ fn line(chart: &Chart, area: &Area<'_>) -> Drawn {
         .axis_style(GRID)
         .label_style(("sans-serif", FONT).into_font().color(&INK))
         .draw()?;
-    for (series, color) in chart.series.iter().zip(SERIES) {
+    let is_marked = chart.series.len() > 1 && places.len() <= MARKED_MAX;
+    for (nth, (series, color)) in chart.series.iter().zip(SERIES).enumerate() {
         let points: Vec<(f64, f64)> = places.iter().copied().zip(series.values.iter().map(|y| y / axis.end)).collect();
         // A gap parts the line; a point alone between two gaps is a dot.
         for run in points.split(|(_, y)| !y.is_finite()).filter(|run| !run.is_empty()) {
             match run {
-                [only] => drop(body.draw_series([Circle::new(*only, 3, color.filled())])?),
+                [only] if !is_marked => drop(body.draw_series([Circle::new(*only, 3, color.filled())])?),
                 run => drop(body.draw_series(LineSeries::new(run.iter().copied(), color.stroke_width(2)))?),
             }
+        }
+        for point in points.iter().filter(|(_, y)| is_marked && y.is_finite()) {
+            body.plotting_area().draw(&(EmptyElement::at(*point) + mark(nth, (0, 0))))?;
         }
     }
     Ok(())

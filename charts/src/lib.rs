@@ -5,6 +5,7 @@
 //! | [`Chart`] | what is drawn: labels, series of numbers, a kind |
 //! | [`svg`] | the picture |
 //! | [`STYLE`] | how it takes the page's colours, light and dark |
+//! | [`fixed`] | how figures are rounded |
 //!
 //! A picture has no script, no style of its own, and asks for nothing outside itself, so that it stands in a
 //! page with the strictest content security policy. Its colours are those of a light page; [`STYLE`], which
@@ -24,12 +25,14 @@
 
 mod describe;
 mod draw;
+mod marks;
 mod scale;
 mod style;
 #[cfg(test)]
 mod tests;
 mod text;
 
+pub use scale::fixed;
 pub use style::STYLE;
 pub use text::{escape, misleads};
 

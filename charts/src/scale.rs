@@ -92,11 +92,12 @@ fn round_up(value: f64) -> f64 {
         .unwrap_or(value)
 }
 
-/// A figure in few characters: `0.25`, `1.5k`, `3M`, `1.2e20`, `12.5 %`.
+/// A figure in few characters: `0.25`, `1.5k`, `3M`, `1.2e20`, `31.25 %`.
 pub(crate) fn figure(value: f64, unit: Unit) -> String {
     let value = drawable(Some(value));
     match unit {
-        Unit::Percent if value.abs() < 1e4 => format!("{} %", plain(value * 100.0, 1)),
+        // As many digits as a share of four behind the point has.
+        Unit::Percent if value.abs() < 1e4 => format!("{} %", plain(value * 100.0, 2)),
         Unit::Percent => format!("{} %", number(value * 100.0)),
         Unit::Number => number(value),
     }
@@ -125,9 +126,19 @@ fn number(value: f64) -> String {
     )
 }
 
+/// A number with so many digits behind the point, halves rounded away from zero, as reports do.
+pub fn fixed(value: f64, decimals: usize) -> String {
+    // A half that was computed lies next to it: 100 times 0.0725 is 7.249999999999999.
+    const NEXT: f64 = 1e-9;
+    let unit = 10f64.powi(i32::try_from(decimals).unwrap_or(i32::MAX));
+    let units = (value.abs() * unit + NEXT).round();
+    let rounded = if units.is_finite() { (units / unit).copysign(value) } else { value };
+    format!("{rounded:.decimals$}")
+}
+
 /// With so many decimals at most, no zeros at their end.
 fn plain(value: f64, decimals: usize) -> String {
-    let text = format!("{value:.decimals$}");
+    let text = fixed(value, decimals);
     let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
     if text == "-0" { "0".to_owned() } else { text.to_owned() }
 }

@@ -1,6 +1,6 @@
 //! Whatever rows there are, the picture is well-formed, says what it shows, and runs nothing.
 
-use crate::{BARS_MAX, Chart, Kind, STYLE, Series, Unit, svg};
+use crate::{BARS_MAX, Chart, Kind, STYLE, Series, Unit, fixed, svg};
 
 fn chart(kind: Kind, labels: &[&str], series: &[(&str, &[f64])]) -> Chart {
     Chart {
@@ -23,7 +23,7 @@ fn check(picture: &str) {
         for number in tag.split(['"', ' ', ',']).filter_map(|word| word.parse::<f64>().ok()) {
             assert!(number.abs() < 10_000.0, "{number} lies outside of any picture: {tag}");
         }
-        let known = ["svg", "title", "desc", "rect", "line", "polyline", "circle", "text"];
+        let known = ["svg", "title", "desc", "rect", "line", "polyline", "polygon", "circle", "text"];
         assert!(known.contains(&name), "<{name}> in a picture");
         assert!(!tag.contains(" on") && !tag.contains("href") && !tag.contains("style="), "{tag}");
         assert!(!tag.contains("NaN") && !tag.contains("inf"), "{tag}");
@@ -91,6 +91,47 @@ fn a_line_over_time_keeps_distances_and_gaps() {
     assert!((x[2] - x[1] - 3 * (x[1] - x[0])).abs() <= 4, "{x:?}");
     assert_eq!(elements(&picture, "circle").len(), 1, "the point alone");
     assert!(picture.contains("2026-01-03"), "{picture}");
+}
+
+#[test]
+fn lines_that_lie_on_each_other_can_be_told_apart() {
+    let values: &[f64] = &[0.5, 0.25, f64::NAN, 0.5];
+    let picture = svg(&chart(Kind::Line, &["a", "b", "c", "d"], &[("x", values), ("y", values), ("z", values)]));
+    check(&picture);
+    // Each in the legend, and as a line that parts at the gap, from a to b; the first of them whole.
+    let dashes: Vec<&str> = elements(&picture, "polyline")
+        .iter()
+        .filter(|line| line.contains("stroke-width=\"2\""))
+        .map(|line| line.split_once("stroke-dasharray=\"").map_or("", |(_, rest)| rest.split('"').next().unwrap()))
+        .collect();
+    let of = |dash: &str| dashes.iter().filter(|found| **found == dash).count();
+    assert!(of("") >= 2 && of("9 5") >= 2 && of("3 4") >= 2, "{dashes:?}");
+    // A mark of its own for each of its three figures, and in the legend.
+    assert_eq!(elements(&picture, "circle").len(), 4, "{picture}");
+    assert_eq!(elements(&picture, "polygon").len(), 4, "{picture}");
+    let many: Vec<String> = (0..200).map(|row| row.to_string()).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    let picture = svg(&chart(Kind::Line, &many, &[("x", &[1.0; 200]), ("y", &[1.0; 200])]));
+    assert_eq!(elements(&picture, "circle").len(), 1, "only in the legend: marks of many points are a band");
+}
+
+#[test]
+fn halves_are_rounded_away_from_zero() {
+    for (value, decimals, said) in [
+        (0.125, 2, "0.13"),
+        (-0.125, 2, "-0.13"),
+        (31.25, 1, "31.3"),
+        (100.0 * 0.0725, 1, "7.3"),
+        (2.5, 0, "3"),
+        (0.124_9, 2, "0.12"),
+        (0.0, 1, "0.0"),
+        (1e300, 2, &format!("{:.2}", 1e300)),
+        (f64::NAN, 1, "NaN"),
+    ] {
+        assert_eq!(fixed(value, decimals), said, "{value}");
+    }
+    let picture = svg(&Chart { unit: Unit::Percent, ..chart(Kind::Bar, &["a", "b"], &[("n", &[0.3125, 0.5])]) });
+    assert!(picture.contains(">\n31.25 %\n<") && picture.contains(">\n50 %\n<"), "{picture}");
 }
 
 #[test]

@@ -18,7 +18,7 @@ pub(crate) fn whole(number: u64) -> String {
 
 /// A number with so many digits behind the point, in groups of three before it.
 pub(crate) fn fixed(number: f64, digits: usize) -> String {
-    grouped(&format!("{number:.digits$}"))
+    grouped(&charts::fixed(number, digits))
 }
 
 /// A rate: a digit behind the point where it is small.
@@ -207,7 +207,7 @@ mod tests {
         ] {
             assert_eq!(grouped(number), shown);
         }
-        assert_eq!((rate(0.0), rate(2.25), rate(12_345.6)), ("0".into(), "2.2".into(), "12,346".into()));
+        assert_eq!((rate(0.0), rate(2.25), rate(12_345.6)), ("0".into(), "2.3".into(), "12,346".into()));
     }
 
     #[test]

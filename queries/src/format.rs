@@ -119,7 +119,8 @@ impl Format {
         match self {
             Self::Arrow | Self::Parquet => Shape::Plain,
             Self::Json | Self::Ndjson => Shape::Json,
-            Self::Csv | Self::Table | Self::Markdown | Self::Html => Shape::Cells,
+            Self::Csv | Self::Table | Self::Markdown => Shape::Cells,
+            Self::Html => Shape::Lines,
         }
     }
 }

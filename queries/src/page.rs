@@ -1,9 +1,11 @@
 //! An answer as a page: one HTML file with its chart inside, which asks for nothing outside itself, and runs
 //! nothing. Whatever players wrote stays text.
 
-use crate::present::base64;
+use crate::present::{base64, is_lines};
 use crate::reports::{Drawing, Report};
-use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::array::{Array as _, ArrayRef, AsArray as _, RecordBatch};
+use datafusion::arrow::compute::cast;
+use datafusion::arrow::datatypes::DataType;
 use datafusion::arrow::error::ArrowError;
 use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 use sha2::{Digest as _, Sha256};
@@ -38,7 +40,7 @@ impl Page {
         }
     }
 
-    /// The page. The rows come as text or numbers, nothing nested.
+    /// The page. The rows come as text, numbers, or lists of texts; nothing else is nested.
     pub(crate) fn html(&self, batches: &[RecordBatch]) -> Result<String, ArrowError> {
         let title = escape(if self.title.is_empty() { "Answer" } else { &self.title });
         let mut page = format!(
@@ -88,7 +90,11 @@ fn table(title: &str, batches: &[RecordBatch], page: &mut String) -> Result<(), 
     let classes: Vec<&str> = schema
         .fields()
         .iter()
-        .map(|field| if field.data_type().is_numeric() { " class=\"number\"" } else { "" })
+        .map(|field| match field.data_type() {
+            data_type if data_type.is_numeric() => " class=\"number\"",
+            data_type if is_lines(data_type) => " class=\"lines\"",
+            _ => "",
+        })
         .collect();
     page.push_str("<thead>\n<tr>");
     for (field, class) in schema.fields().iter().zip(&classes) {
@@ -97,19 +103,53 @@ fn table(title: &str, batches: &[RecordBatch], page: &mut String) -> Result<(), 
     page.push_str("</tr>\n</thead>\n<tbody>\n");
     let options = FormatOptions::default().with_null("");
     for batch in batches {
-        let columns = batch.columns().iter().map(|column| ArrayFormatter::try_new(column, &options));
+        let columns = batch.columns().iter().map(|column| Cells::of(column, &options));
         let columns = columns.collect::<Result<Vec<_>, _>>()?;
         for row in 0..batch.num_rows() {
             page.push_str("<tr>");
             for (place, (column, class)) in columns.iter().zip(&classes).enumerate() {
                 let (open, close) = if place == 0 { ("th scope=\"row\"", "th") } else { ("td", "td") };
-                let _ = write!(page, "<{open}{class}>{}</{close}>", escape(&column.value(row).try_to_string()?));
+                let _ = write!(page, "<{open}{class}>{}</{close}>", column.cell(row)?);
             }
             page.push_str("</tr>\n");
         }
     }
     page.push_str("</tbody>\n</table>\n</div>\n");
     Ok(())
+}
+
+/// A column's values, as they stand in cells.
+enum Cells<'a> {
+    Texts(ArrayFormatter<'a>),
+    /// One below the other, as many as there are.
+    Lines(&'a ArrayRef),
+}
+
+impl<'a> Cells<'a> {
+    fn of(column: &'a ArrayRef, options: &FormatOptions<'a>) -> Result<Self, ArrowError> {
+        if is_lines(column.data_type()) {
+            return Ok(Self::Lines(column));
+        }
+        ArrayFormatter::try_new(column, options).map(Self::Texts)
+    }
+
+    fn cell(&self, row: usize) -> Result<String, ArrowError> {
+        let column = match self {
+            Self::Texts(texts) => return Ok(escape(&texts.value(row).try_to_string()?)),
+            Self::Lines(column) => column,
+        };
+        if column.is_null(row) {
+            return Ok(String::new());
+        }
+        let list = match column.as_list_opt::<i32>() {
+            Some(list) => list.value(row),
+            None => column.as_list::<i64>().value(row),
+        };
+        let list = cast(&list, &DataType::Utf8)?;
+        let lines = list.as_string::<i32>().iter().flatten().map(|line| format!("<li>{}</li>", escape(line)));
+        let lines: String = lines.collect();
+        Ok(if lines.is_empty() { lines } else { format!("<ul>{lines}</ul>") })
+    }
 }
 
 /// For text and for attributes in double quotes; what misleads the eye is replaced.
@@ -149,6 +189,9 @@ caption{text-align:left;padding:.5rem 0}
 th,td{padding:.25rem .75rem;text-align:left;vertical-align:top;border-bottom:1px solid color-mix(in srgb,currentColor 20%,transparent)}
 tbody th{font-weight:400}
 .number{text-align:right;font-variant-numeric:tabular-nums}
+td.lines{min-width:min(36rem,75vw)}
+.lines ul{list-style:none;margin:0;padding:0}
+.lines li{overflow-wrap:anywhere;padding-left:1rem;text-indent:-1rem}
 footer{margin-top:1rem}
 @media print{.rows{overflow:visible}}
 ";
@@ -156,7 +199,7 @@ footer{margin-top:1rem}
 #[cfg(test)]
 mod tests {
     use super::*;
-    use datafusion::arrow::array::{Float64Array, Int64Array, StringArray};
+    use datafusion::arrow::array::{Float64Array, Int64Array, ListBuilder, StringArray, StringBuilder};
     use std::sync::Arc;
 
     fn page(names: Vec<Option<&str>>) -> String {
@@ -204,6 +247,26 @@ mod tests {
             assert!(!page.contains(attribute), "{attribute}");
         }
         assert_eq!(page.matches("<style>").count(), 1);
+    }
+
+    #[test]
+    fn a_list_of_texts_stands_in_lines() {
+        let mut lines = ListBuilder::new(StringBuilder::new());
+        lines.append_value([Some("ann: gg"), Some("! bob: <b>"), None]);
+        lines.append_null();
+        lines.append_value([None::<&str>; 0]);
+        let names = StringArray::from(vec!["a", "b", "c"]);
+        let batch =
+            RecordBatch::try_from_iter([("game", Arc::new(names) as _), ("transcript", Arc::new(lines.finish()) as _)]);
+        let page = Page::default().html(&[batch.unwrap()]).unwrap();
+        for part in [
+            "<th scope=\"col\" class=\"lines\">transcript</th>",
+            "<td class=\"lines\"><ul><li>ann: gg</li><li>! bob: &lt;b&gt;</li></ul></td>",
+            "<th scope=\"row\">b</th><td class=\"lines\"></td>",
+            "<th scope=\"row\">c</th><td class=\"lines\"></td>",
+        ] {
+            assert!(page.contains(part), "{part} is missing in {page}");
+        }
     }
 
     #[test]

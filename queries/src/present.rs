@@ -23,6 +23,13 @@ pub(crate) enum Shape {
     Json,
     /// Times, bytes, structs and lists are text: what fits in a cell.
     Cells,
+    /// The same, but a list of texts stays one: lines.
+    Lines,
+}
+
+/// Whether values are lists of texts: a transcript, evidence.
+pub(crate) fn is_lines(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::List(item) | DataType::LargeList(item) if item.data_type().is_string())
 }
 
 /// µs since the epoch as RFC 3339, with as many digits of the second as it needs (0, 3, 6).
@@ -52,7 +59,11 @@ fn presented_schema(schema: &Schema, columns: &[ArrayRef]) -> SchemaRef {
 fn top(array: &ArrayRef, shape: Shape) -> Result<ArrayRef, ArrowError> {
     let array = value(array, shape)?;
     let is_nested = array.data_type().is_nested();
-    if shape == Shape::Cells && is_nested { json_text(&array) } else { Ok(array) }
+    match shape {
+        Shape::Lines if is_lines(array.data_type()) => Ok(array),
+        Shape::Cells | Shape::Lines if is_nested => json_text(&array),
+        _ => Ok(array),
+    }
 }
 
 fn value(array: &ArrayRef, shape: Shape) -> Result<ArrayRef, ArrowError> {

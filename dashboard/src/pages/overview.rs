@@ -4,7 +4,7 @@ use crate::app::Look;
 use crate::data::{Books, TableInfo};
 use crate::page::{Here, alert, guard};
 use crate::pulse::Figures;
-use crate::show::{ago, rate, size, whole};
+use crate::show::{ago, fixed, rate, size, whole};
 use axum::response::{IntoResponse as _, Response};
 use edge::Problem;
 use http::{HeaderValue, header};
@@ -68,7 +68,7 @@ fn tiles(figures: &Figures, books: Option<&(Books, Duration)>, newest: Option<&(
                 Some((table, age)) => (tile("Newest event", &ago(*age), &html! { "ago, " (table) })),
                 None => (tile("Newest event", "–", &html! { "none yet" })),
             }
-            (tile("Duplicates", &whole(figures.duplicates), &html! { (format!("{share:.1}")) " % in five minutes" }))
+            (tile("Duplicates", &whole(figures.duplicates), &html! { (fixed(share, 1)) " % in five minutes" }))
             (tile("Dead letters", &whole(figures.dead + figures.conflicts), &html! {
                 a href="/dead-letters" { "in five minutes" }
             }))
