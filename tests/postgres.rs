@@ -6,6 +6,7 @@ use crate::support::{Home, KILLFEED, Server, event, repository, text};
 use serde_json::json;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
+use tokio_postgres::error::ErrorPosition;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
@@ -66,7 +67,7 @@ async fn psql_lists_describes_completes_and_asks() {
     // Twice in one session: the number of a table is the same the next time it is asked for.
     let twice = lines(&psql(port, "", &["\\d game_score", "\\d game_score"]));
     assert_eq!(twice[..twice.len() / 2], twice[twice.len() / 2..]);
-    for command in ["\\l", "\\dn", "\\d", "\\conninfo", "\\df", "\\dt+"] {
+    for command in ["\\l", "\\dn", "\\d", "\\conninfo", "\\df", "\\dt+", "\\d+ chat_message", "\\d+", "\\du"] {
         let said = psql(port, "", &[command]);
         assert!(said.status.success(), "{command}: {}", text(&said));
     }
@@ -146,6 +147,17 @@ async fn errors_have_the_codes_that_drivers_know_and_the_connection_goes_on() {
             );
         }
         assert_eq!(client.query_one("SELECT count(*) FROM chat_message", &[]).await.unwrap().get::<_, i64>(0), 50);
+    }
+    // A client marks the place.
+    for (statement, place) in [
+        ("selec 1", 1),
+        ("SELECT 'ä',\n  nowhere FROM chat_message", 15),
+        ("SELECT (1 + 2;", 14),
+        ("SELECT 1; SELECT (;", 19),
+    ] {
+        let error = client.simple_query(statement).await.unwrap_err();
+        let found = error.as_db_error().and_then(|error| error.position());
+        assert_eq!(found, Some(&ErrorPosition::Original(place)), "{statement}: {error:?}");
     }
     // Deep and long ones end neither the connection nor the server.
     let deep = format!("SELECT {}1{}", "(".repeat(5_000), ")".repeat(5_000));

@@ -12,7 +12,7 @@ use crate::paging::Open;
 use crate::personal::Declared;
 use crate::question::{Described, Question};
 use crate::run::Run;
-use crate::running::{Queries, Ticket};
+use crate::running::{Placed, Queries, Ticket};
 use crate::snapshots::Snapshot;
 use crate::{Answer, Config, Error, Result, functions, near, words};
 use datafusion::arrow::datatypes::SchemaRef;
@@ -30,7 +30,7 @@ use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tables::Store;
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
@@ -77,7 +77,7 @@ struct Inner {
     fresh: Option<Fresh>,
     running: Arc<Semaphore>,
     waiting: AtomicUsize,
-    /// What runs or waits, by its ids.
+    /// What waits, runs or ends, by its ids.
     queries: Queries,
     /// Answers in pages.
     open: Open,
@@ -159,7 +159,7 @@ impl Engine {
         self.0.fresh.as_ref()
     }
 
-    /// What runs or waits.
+    /// What waits, runs or ends.
     pub(crate) fn queries(&self) -> &Queries {
         &self.0.queries
     }
@@ -216,13 +216,20 @@ impl Engine {
         guard::check_text(&question.sql, self.config())?;
         let limit = self.config().time_limit;
         let deadline = tokio::time::Instant::now() + limit;
-        let permit = Running::new(self.turn(deadline).await?);
-        let run = Run { engine: self.clone(), question, permit };
-        let task = AbortOnDropHandle::new(self.runtime()?.spawn(async move { run.describe().await }));
-        match tokio::time::timeout_at(deadline, task).await {
-            Ok(Ok(described)) => described,
-            Ok(Err(error)) => Err(Error::Internal(error.to_string())),
-            Err(_) => Err(Error::Time(limit)),
+        let ticket = self.0.queries.enter(&question.viewer.name, None, question.sql.len())?;
+        let describing = async {
+            let permit = Running::new(self.turn(deadline).await?, Some(ticket.placed()));
+            let run = Run { engine: self.clone(), question, permit };
+            let task = AbortOnDropHandle::new(self.runtime()?.spawn(async move { run.describe().await }));
+            match tokio::time::timeout_at(deadline, task).await {
+                Ok(Ok(described)) => described,
+                Ok(Err(error)) => Err(Error::Internal(error.to_string())),
+                Err(_) => Err(Error::Time(limit)),
+            }
+        };
+        tokio::select! {
+            () = ticket.cancelled() => Err(Error::Cancelled),
+            described = describing => described,
         }
     }
 
@@ -235,7 +242,7 @@ impl Engine {
         guard::check_text(&question.sql, self.config())?;
         let limit = self.config().time_limit;
         let deadline = tokio::time::Instant::now() + limit;
-        let permit = Running::new(self.turn(deadline).await?);
+        let permit = Running::new(self.turn(deadline).await?, None);
         let run = Run { engine: self.clone(), question, permit };
         let task = self.runtime()?.spawn(tokio::time::timeout_at(deadline, async move { run.profile().await }));
         let profiled = task.await.map_err(|error| Error::Internal(error.to_string()))?;
@@ -277,7 +284,7 @@ impl Engine {
     async fn begin(&self, question: Question, started: Instant, ticket: Ticket) -> Result<Answer> {
         let config = &self.0.config;
         let deadline = tokio::time::Instant::from_std(started) + config.time_limit;
-        let permit = Running::new(self.turn(deadline).await?);
+        let permit = Running::new(self.turn(deadline).await?, Some(ticket.placed()));
         let (head_sender, head) = oneshot::channel();
         let (rows, receiver) = mpsc::channel(2);
         let (name, sql_bytes) = (question.viewer.name.clone(), question.sql.len());
@@ -302,21 +309,28 @@ impl Engine {
     }
 
     /// Waits for a place among the running.
-    async fn turn(&self, deadline: tokio::time::Instant) -> Result<OwnedSemaphorePermit> {
+    pub(crate) async fn turn(&self, deadline: tokio::time::Instant) -> Result<OwnedSemaphorePermit> {
         if let Ok(permit) = Arc::clone(&self.0.running).try_acquire_owned() {
             return Ok(permit);
         }
         let config = &self.0.config;
-        let busy = || Error::Busy { running: config.running_max, waiting: config.waiting_max };
         let before = self.0.waiting.fetch_add(1, Ordering::SeqCst);
         let waiting = Waiting(&self.0.waiting);
         metrics::gauge!("killfeed_queries_waiting").increment(1.0);
         if before >= config.waiting_max {
-            return Err(busy());
+            return Err(self.busy(before, None));
         }
         let turn = tokio::time::timeout_at(deadline, Arc::clone(&self.0.running).acquire_owned()).await;
         drop(waiting);
-        turn.map_err(|_| busy())?.map_err(|error| Error::Internal(error.to_string()))
+        let turn = turn.map_err(|_| self.busy(self.0.waiting.load(Ordering::SeqCst), Some(config.time_limit)))?;
+        turn.map_err(|error| Error::Internal(error.to_string()))
+    }
+
+    /// The error for one that has no place, beside so many others.
+    fn busy(&self, waiting: usize, waited: Option<Duration>) -> Error {
+        let held = self.0.config.running_max.max(1).saturating_sub(self.0.running.available_permits());
+        let ending = self.0.queries.ending().min(held);
+        Error::Busy { running: held - ending, ending, waiting, waited }
     }
 
     pub(crate) fn runtime(&self) -> Result<&Handle> {
@@ -385,7 +399,7 @@ impl Engine {
     /// The error for a table that isn't there.
     pub(crate) async fn no_table(&self, name: &str) -> Error {
         let names = self.0.store.table_names().await.unwrap_or_default();
-        Error::NoTable { table: name.to_owned(), near: near::clause(name, &names) }
+        Error::NoTable { table: name.to_owned(), near: near::clause(name, &names), why: words::why_no(name, &names) }
     }
 }
 
@@ -399,13 +413,17 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// A place among the running, and its count.
-pub(crate) struct Running(#[expect(dead_code, reason = "given back when dropped")] OwnedSemaphorePermit);
+/// A place among the running, and its count. It leaves the list before the place is free: who gets it next finds the
+/// list without this one.
+pub(crate) struct Running {
+    _listed: Option<Placed>,
+    _permit: OwnedSemaphorePermit,
+}
 
 impl Running {
-    fn new(permit: OwnedSemaphorePermit) -> Self {
+    pub(crate) fn new(permit: OwnedSemaphorePermit, listed: Option<Placed>) -> Self {
         metrics::gauge!("killfeed_queries_running").increment(1.0);
-        Self(permit)
+        Self { _listed: listed, _permit: permit }
     }
 }
 

@@ -11,12 +11,14 @@ pub enum Error {
     #[error("{0}")]
     Refused(String),
     /// The SQL names a table that isn't there.
-    #[error("no table {table:?}{near}: no event of that type has arrived yet")]
+    #[error("no table {table:?}{near}: {why}")]
     NoTable {
         /// As the SQL names it.
         table: String,
         /// Similar names, as a clause of the sentence; or empty.
         near: String,
+        /// Why there is none, as far as its name tells.
+        why: String,
     },
     /// There is no report of this name.
     #[error("no report {0:?}; GET /v1/reports lists them")]
@@ -36,18 +38,23 @@ pub enum Error {
         detail: String,
     },
     /// Too many are running and waiting.
-    #[error("{running} queries are running and {waiting} are waiting, which is the limit; try again")]
+    #[error("{}", busy(*.running, *.ending, *.waiting, *.waited))]
     Busy {
-        /// [`crate::Config::running_max`].
+        /// Those that run and are wanted.
         running: usize,
-        /// [`crate::Config::waiting_max`].
+        /// Those that nobody wants any more and that hold their places still.
+        ending: usize,
+        /// Those that wait for a place, this one left out.
         waiting: usize,
+        /// How long it waited itself: all of [`crate::Config::time_limit`], or not at all, since
+        /// [`crate::Config::waiting_max`] did.
+        waited: Option<Duration>,
     },
     /// Somebody who may ended it.
     #[error("the query was cancelled")]
     Cancelled,
     /// The asker has a query of this id.
-    #[error("you have a query {0:?} running or open; choose another id, or leave it to the server")]
+    #[error("you have a query {0:?} running, ending or open; choose another id, or leave it to the server")]
     Taken(String),
     /// The asker has too many answers in pages open.
     #[error("you have {answers} answers open, which is the limit; close one with DELETE, or wait {} s", .idle.as_secs_f64())]
@@ -79,6 +86,23 @@ pub enum Error {
     /// A fault of ours, for the log.
     #[error("the query failed inside: {0}")]
     Internal(String),
+}
+
+fn busy(running: usize, ending: usize, waiting: usize, waited: Option<Duration>) -> String {
+    let are = |count: usize| if count == 1 { "is" } else { "are" };
+    let queries = if running == 1 { "query" } else { "queries" };
+    let stand = format!(
+        "{running} {queries} {} running, {ending} {} ending and {waiting} {} waiting",
+        are(running),
+        are(ending),
+        are(waiting)
+    );
+    match waited {
+        None => format!("there is no place for the query: {stand}, which is the limit; try again"),
+        Some(waited) => {
+            format!("no place came free in the {} s that a query may take: {stand}; try again", waited.as_secs_f64())
+        }
+    }
 }
 
 /// A result of this crate.

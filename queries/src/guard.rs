@@ -61,8 +61,10 @@ pub(crate) fn check_size(sql: &str, config: &Config) -> Result<Measured> {
     }
     let tokens = Tokenizer::new(&GenericDialect {}, sql)
         .tokenize_with_location()
-        .map_err(|error| Error::Refused(words::unread(&error.to_string())))?;
+        .map_err(|error| Error::Refused(words::unread_text(&error.to_string())))?;
     let (mut count, mut depth, mut deepest) = (0_usize, 0_usize, 0_usize);
+    // Each NOT in a row is a level, too; the parser gives up on many with words about something else.
+    let mut nots = 0_usize;
     let (mut ended, mut second) = (false, None);
     for TokenWithSpan { token, span } in &tokens {
         match token {
@@ -82,11 +84,13 @@ pub(crate) fn check_size(sql: &str, config: &Config) -> Result<Measured> {
             Token::Word(word) if word.keyword == Keyword::END => depth = depth.saturating_sub(1),
             _ => {}
         }
+        let is_not = matches!(token, Token::Word(word) if word.keyword == Keyword::NOT && word.quote_style.is_none());
+        nots = if is_not { nots + 1 } else { 0 };
         if ended {
             second.get_or_insert(span.start);
         }
         count += 1;
-        deepest = deepest.max(depth);
+        deepest = deepest.max(depth + nots);
     }
     if count > config.tokens_max {
         return refuse("words and signs", count, config.tokens_max);

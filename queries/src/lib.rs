@@ -18,6 +18,7 @@
 
 mod answer;
 pub mod audit;
+mod calls;
 pub mod catalogue;
 mod chat;
 mod config;
@@ -59,3 +60,4 @@ pub use engine::{CATALOG, Engine, FRESHNESS, Parameters, SCHEMA, Viewer};
 pub use error::{Error, Result};
 pub use fresh::Fresh;
 pub use question::{Described, Question, Surroundings};
+pub use words::unread;

@@ -1,15 +1,17 @@
 //! One query on its way: from its text to a plan over tables of one moment, and from there to rows.
 
 use crate::answer::Notes;
+use crate::calls;
 use crate::engine::{CATALOG, FRESHNESS, Running, SCHEMA};
 use crate::guard::{self, Asked};
 use crate::question::{Described, Question};
-use crate::{Engine, Error, Result, catalogue};
+use crate::{Engine, Error, Result, catalogue, near};
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::{ScalarValue, TableReference};
 use datafusion::config::Dialect;
 use datafusion::dataframe::DataFrame;
+use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::context::SQLOptions;
 use datafusion::physical_plan::collect;
 use datafusion::physical_plan::display::DisplayableExecutionPlan;
@@ -41,17 +43,12 @@ pub(crate) struct Run {
 
 impl Run {
     pub(crate) async fn drive(self, head: oneshot::Sender<Head>, rows: mpsc::Sender<Rows>) {
-        let (frame, notes) = match self.plan().await {
-            Ok(planned) => planned,
+        let (mut stream, notes) = match self.begin().await {
+            Ok(begun) => begun,
             Err(error) => {
+                // Here and below: its place is free when its asker knows.
+                drop(self.permit);
                 head.send(Err(error)).unwrap_or_default();
-                return;
-            }
-        };
-        let mut stream = match frame.execute_stream().await {
-            Ok(stream) => stream,
-            Err(error) => {
-                head.send(Err(self.engine.failed(&error))).unwrap_or_default();
                 return;
             }
         };
@@ -62,19 +59,26 @@ impl Run {
         let mut count = 0;
         while let Some(batch) = stream.next().await {
             count += batch.as_ref().map_or(0, RecordBatch::num_rows);
-            let message = match batch {
-                Err(error) => Rows::Failed(self.engine.failed(&error)),
-                Ok(_) if count > limit => Rows::Failed(Error::Rows(limit)),
-                Ok(batch) => Rows::Batch(batch),
+            let error = match batch {
+                Err(error) => self.engine.failed(&error),
+                Ok(_) if count > limit => Error::Rows(limit),
+                Ok(batch) => match rows.send(Rows::Batch(batch)).await {
+                    Ok(()) => continue,
+                    Err(_) => return,
+                },
             };
-            let is_last = matches!(message, Rows::Failed(_));
-            if rows.send(message).await.is_err() || is_last {
-                return;
-            }
+            drop((stream, self.permit));
+            rows.send(Rows::Failed(error)).await.unwrap_or_default();
+            return;
         }
-        drop(stream);
+        drop((stream, self.permit));
         rows.send(Rows::End).await.unwrap_or_default();
-        drop(self.permit);
+    }
+
+    async fn begin(&self) -> Result<(SendableRecordBatchStream, Notes)> {
+        let (frame, notes) = self.plan().await?;
+        let stream = frame.execute_stream().await.map_err(|error| self.engine.failed(&error))?;
+        Ok((stream, notes))
     }
 
     /// What it would answer.
@@ -97,7 +101,8 @@ impl Run {
         let context = self.engine.session();
         let state = context.state();
         let failed = |error| self.engine.failed(&error);
-        let statement = state.sql_to_statement(&self.question.sql, &Dialect::PostgreSQL).map_err(failed)?;
+        let mut statement = state.sql_to_statement(&self.question.sql, &Dialect::PostgreSQL).map_err(failed)?;
+        calls::name_fields(&mut statement);
         match guard::classify(statement)? {
             Asked::Rows(statement) => self.plan_rows(&context, *statement).await,
             Asked::Tables => {
@@ -117,6 +122,7 @@ impl Run {
 
     async fn plan_rows(&self, context: &SessionContext, statement: Statement) -> Result<(DataFrame, Notes)> {
         let failed = |error| self.engine.failed(&error);
+        let called = calls::tables(&statement);
         let references = context.state().resolve_table_references(&statement).map_err(failed)?;
         let (mut names, mut notes) = (BTreeSet::new(), Notes::default());
         let surroundings = self.question.surroundings.as_deref();
@@ -132,9 +138,12 @@ impl Run {
                     looks_around = true;
                     continue;
                 }
+                other if called.contains(&other.to_string()) => return Err(no_function(&other.to_string())),
                 other => return Err(self.engine.no_table(&other.to_string()).await),
             };
-            if context.table_exist(name.as_ref()).map_err(failed)? || context.table_function(&name).is_ok() {
+            if context.table_exist(TableReference::bare(&*name)).map_err(failed)?
+                || context.table_function(&name).is_ok()
+            {
                 continue;
             }
             if surroundings.is_some_and(|around| around.has_table_function(&name)) {
@@ -146,6 +155,9 @@ impl Run {
                 notes = of_tables;
                 context.register_batch(catalogue::TABLE, batch).map_err(failed)?;
                 continue;
+            }
+            if called.contains(&*name) {
+                return Err(no_function(&name));
             }
             names.insert(name.to_string());
         }
@@ -187,6 +199,13 @@ impl Run {
         };
         Ok((frame, notes))
     }
+}
+
+/// The error for a function that gives no rows, or isn't there.
+fn no_function(name: &str) -> Error {
+    let known = ["generate_series", "range"].map(str::to_owned);
+    let near = near::clause(name, &known);
+    Error::Refused(format!("no function {name:?} gives a table{near}; there are {}", known.join(" and ")))
 }
 
 /// A warning for each narrow column that the plan reads.

@@ -1,4 +1,7 @@
-//! Queries that wait or run, whichever way they came: who asked, since when, and how to end them.
+//! Queries that wait, run or end, whichever way they came: who asked, since when, and how to end them.
+//!
+//! One is here for as long as somebody wants its answer, or it holds a place among those that run: an operator that
+//! doesn't yield keeps its place after its asker has gone.
 
 use crate::{Error, Result};
 use parking_lot::Mutex;
@@ -9,6 +12,7 @@ use tokio::task::AbortHandle;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 use uuid::Uuid;
 
+const ENDING: &str = "ending";
 /// Characters that an id may have.
 const ID_LENGTH_MAX: usize = 64;
 
@@ -21,7 +25,8 @@ pub(crate) struct Listed {
     pub(crate) id: Arc<str>,
     /// Whose key asked.
     pub(crate) principal: Arc<str>,
-    /// `running`, or `open`: answered in part, its pages kept.
+    /// `waiting` for a place, `running`, `ending`: nobody wants it any more, and it holds its place still; or `open`:
+    /// answered in part, its pages kept.
     pub(crate) state: &'static str,
     /// RFC 3339.
     pub(crate) since: String,
@@ -38,6 +43,17 @@ struct Entry {
     sql_bytes: usize,
     token: CancellationToken,
     task: Option<AbortHandle>,
+    /// Whether somebody waits for the answer.
+    is_asked: bool,
+    place: Place,
+}
+
+/// How a query stands to the places for those that run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Awaited,
+    Held,
+    GivenBack,
 }
 
 impl Queries {
@@ -52,7 +68,8 @@ impl Queries {
         };
         let key = (name.clone(), id);
         let token = CancellationToken::new();
-        let entry = Entry { since: now(), sql_bytes, token: token.clone(), task: None };
+        let entry =
+            Entry { since: now(), sql_bytes, token: token.clone(), task: None, is_asked: true, place: Place::Awaited };
         let mut entries = self.0.lock();
         if entries.contains_key(&key) {
             return Err(Error::Taken(key.1.to_string()));
@@ -64,18 +81,32 @@ impl Queries {
     /// All, or those of one asker.
     pub(crate) fn list(&self, only: Option<&str>) -> Vec<Listed> {
         let entries = self.0.lock();
-        let seen = entries.iter().filter(|((name, _), entry)| {
-            // One that was ended may still have an asker who doesn't read.
-            !entry.token.is_cancelled() && only.is_none_or(|only| **name == *only)
-        });
-        let listed = seen.map(|((name, id), entry)| Listed {
-            id: id.clone(),
-            principal: name.clone(),
-            state: "running",
-            since: entry.since.clone(),
-            sql_bytes: entry.sql_bytes,
+        let seen = entries.iter().filter(|((name, _), _)| only.is_none_or(|only| **name == *only));
+        let listed = seen.filter_map(|((name, id), entry)| {
+            Some(Listed {
+                id: id.clone(),
+                principal: name.clone(),
+                state: entry.state()?,
+                since: entry.since.clone(),
+                sql_bytes: entry.sql_bytes,
+            })
         });
         listed.collect()
+    }
+
+    /// How many hold a place though nobody wants them any more.
+    pub(crate) fn ending(&self) -> usize {
+        self.0.lock().values().filter(|entry| entry.state() == Some(ENDING)).count()
+    }
+
+    /// Changes an entry, and lets go of it when neither an asker nor a place is left.
+    fn change(&self, key: &Key, change: impl FnOnce(&mut Entry)) {
+        let mut entries = self.0.lock();
+        let Some(entry) = entries.get_mut(key) else { return };
+        change(entry);
+        if !entry.is_asked && entry.place != Place::Held {
+            entries.remove(key);
+        }
     }
 
     /// Ends those of this id, of one asker or of any. Says whether there was one.
@@ -83,9 +114,11 @@ impl Queries {
         let entries = self.0.lock();
         let mut is_any = false;
         for ((name, of), entry) in entries.iter() {
-            if **of == *id && only.is_none_or(|only| **name == *only) && !entry.token.is_cancelled() {
-                entry.cancel();
-                metrics::counter!("killfeed_queries_cancelled_total").increment(1);
+            if **of == *id && only.is_none_or(|only| **name == *only) && entry.state().is_some() {
+                if !entry.token.is_cancelled() {
+                    entry.cancel();
+                    metrics::counter!("killfeed_queries_cancelled_total").increment(1);
+                }
                 is_any = true;
             }
         }
@@ -94,6 +127,18 @@ impl Queries {
 }
 
 impl Entry {
+    /// `None` for one that has ended, whose asker has not heard of it yet.
+    fn state(&self) -> Option<&'static str> {
+        let is_wanted = self.is_asked && !self.token.is_cancelled();
+        match (self.place, is_wanted) {
+            (Place::Awaited, true) => Some("waiting"),
+            // Of one that gave its place back the last rows are read.
+            (Place::Held | Place::GivenBack, true) => Some("running"),
+            (Place::Held, false) => Some(ENDING),
+            (Place::Awaited | Place::GivenBack, false) => None,
+        }
+    }
+
     fn cancel(&self) {
         self.token.cancel();
         if let Some(task) = &self.task {
@@ -102,7 +147,7 @@ impl Entry {
     }
 }
 
-/// A query's place in the list; it leaves when this is dropped.
+/// That somebody wants the answer, until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Ticket {
     queries: Queries,
@@ -113,6 +158,12 @@ pub(crate) struct Ticket {
 impl Ticket {
     pub(crate) fn id(&self) -> Arc<str> {
         self.key.1.clone()
+    }
+
+    /// The query has a place among those that run, until what this gives is dropped.
+    pub(crate) fn placed(&self) -> Placed {
+        self.queries.change(&self.key, |entry| entry.place = Place::Held);
+        Placed { queries: self.queries.clone(), key: self.key.clone() }
     }
 
     /// Names the task that has to end with it.
@@ -137,7 +188,20 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.queries.0.lock().remove(&self.key);
+        self.queries.change(&self.key, |entry| entry.is_asked = false);
+    }
+}
+
+/// That a query holds a place, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Placed {
+    queries: Queries,
+    key: Key,
+}
+
+impl Drop for Placed {
+    fn drop(&mut self) {
+        self.queries.change(&self.key, |entry| entry.place = Place::GivenBack);
     }
 }
 
@@ -180,5 +244,35 @@ mod tests {
         assert!(!queries.cancel("q-1", None) && queries.list(None).len() == 1);
         drop((of_ann, of_bob, made));
         assert!(queries.list(None).is_empty());
+    }
+
+    #[test]
+    fn a_query_is_listed_until_neither_its_asker_nor_its_place_is_left() {
+        let queries = Queries::default();
+        let ann = Arc::<str>::from("ann");
+        let states = || queries.list(None).iter().map(|listed| listed.state).collect::<Vec<_>>();
+        let ticket = queries.enter(&ann, Some("q"), 8).unwrap();
+        assert_eq!(states(), ["waiting"]);
+        let placed = ticket.placed();
+        assert_eq!((states(), queries.ending()), (vec!["running"], 0));
+        // Its asker goes, and it doesn't yield.
+        drop(ticket);
+        assert_eq!((states(), queries.ending()), (vec!["ending"], 1));
+        assert!(matches!(queries.enter(&ann, Some("q"), 8), Err(Error::Taken(_))));
+        assert!(queries.cancel("q", Some("ann")) && queries.cancel("q", None), "it is listed");
+        drop(placed);
+        assert_eq!((states(), queries.ending()), (vec![], 0));
+        // It ends, and its asker has rows to read.
+        let ticket = queries.enter(&ann, Some("q"), 8).unwrap();
+        drop(ticket.placed());
+        assert_eq!(states(), ["running"]);
+        // It is ended by somebody, and its asker doesn't read.
+        let placed = ticket.placed();
+        assert!(queries.cancel("q", None));
+        assert_eq!(states(), ["ending"]);
+        drop(placed);
+        assert!(states().is_empty() && !queries.cancel("q", None));
+        drop(ticket);
+        assert!(queries.enter(&ann, Some("q"), 8).is_ok());
     }
 }

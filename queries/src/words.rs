@@ -4,11 +4,13 @@
 //! What has no wording of its own passes through [`plain`], which keeps the sentence and takes the
 //! library's prefixes, type names and dumps off it.
 
+use crate::engine::is_name;
 use crate::{Error, functions, near};
 use datafusion::arrow::error::ArrowError;
 use datafusion::common::{Column, SchemaError};
 use datafusion::error::DataFusionError;
 use datafusion::sql::sqlparser::parser::ParserError;
+use tables::DEAD_LETTERS;
 
 /// Bytes of a sentence at most.
 const LENGTH_MAX: usize = 1_000;
@@ -72,11 +74,31 @@ fn syntax(error: &ParserError) -> String {
         ParserError::ParserError(text) | ParserError::TokenizerError(text) => one_line(text),
         ParserError::RecursionLimitExceeded => return "the SQL nests too deep".into(),
     };
-    unread(&text)
+    unread_text(&text)
+}
+
+/// The error for a statement that can't be read.
+pub fn unread(error: &ParserError) -> Error {
+    Error::Refused(syntax(error))
+}
+
+/// Why there is no table of this name, beside those that there are.
+pub(crate) fn why_no(table: &str, names: &[String]) -> String {
+    let base = table.strip_suffix("_latest").filter(|base| names.iter().any(|name| name == base));
+    match (table, base) {
+        (DEAD_LETTERS, _) => "nothing has become a dead letter yet".into(),
+        (_, Some(base)) => format!("the newest schema of {base} declares no key"),
+        _ if table.starts_with("information_schema.") || table.starts_with("pg_catalog.") => {
+            "SHOW TABLES and DESCRIBE say what there is; that schema is for PostgreSQL's protocol alone".into()
+        }
+        _ if table.contains('.') => "all tables lie in the schema public; SHOW TABLES lists them".into(),
+        _ if !is_name(table) => "names of tables have lower-case letters, digits and _ alone".into(),
+        _ => "no event of that type has arrived yet".into(),
+    }
 }
 
 /// The same for a text that can't be taken apart into words.
-pub(crate) fn unread(text: &str) -> String {
+pub(crate) fn unread_text(text: &str) -> String {
     let (text, place) = match text.split_once(" at Line: ") {
         Some((text, place)) => (text, format!(" at line {}", place.to_lowercase().replace("column: ", "column "))),
         None => (text, String::new()),
@@ -138,6 +160,10 @@ fn not_there(text: &str) -> String {
         None if text.starts_with("Physical plan does not support logical expression ScalarSubquery") => {
             "a subquery can't refer to the outer query in this way; write it as a join".into()
         }
+        None if text.starts_with("Dot access not supported") => {
+            "behind the point of a value stands the name of a field: (f(x)).name".into()
+        }
+        None if text.starts_with("GetFieldAccess not supported") => "a field of this can't be read".into(),
         None => {
             let text = plain(&text);
             if text.contains("support") { text } else { format!("not supported: {text}") }
@@ -164,6 +190,11 @@ fn sentence(text: &str) -> String {
     if text.starts_with("Projections require unique expression names") {
         let name = between(&text, "expression \"", "\"").map(plain).unwrap_or_default();
         return format!("two columns of a SELECT have one name, {name}; name one of them with AS");
+    }
+    if text.contains("annot access field at argument")
+        && let Some(kind) = between(&text, ": type ", " is not")
+    {
+        return format!("{} has no fields", plain(kind));
     }
     if let Some(pair) = between(&text, "Cannot coerce arithmetic expression ", " to valid types") {
         return format!("{} can't be computed", plain(pair));

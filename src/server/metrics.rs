@@ -122,7 +122,7 @@ const METRICS: &[(Kind, &str, &str)] = &[
     (Counter, "killfeed_queries_errors_total", "Queries that failed, by kind"),
     (Counter, "killfeed_queries_rows_total", "Rows answered"),
     (Histogram, "killfeed_queries_duration_seconds", "Time from a query to its last row"),
-    (Gauge, "killfeed_queries_running", "Queries that run"),
+    (Gauge, "killfeed_queries_running", "Queries that run, those among them that nobody wants any more"),
     (Gauge, "killfeed_queries_waiting", "Queries that wait for their turn"),
     (Counter, "killfeed_queries_cancelled_total", "Queries ended by DELETE"),
     (Gauge, "killfeed_queries_open_answers", "Answers whose pages are kept"),

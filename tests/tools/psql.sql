@@ -32,3 +32,21 @@ ORDER BY 2, 3
 -- the description of a table
 SELECT pg_catalog.obj_description({chat_message}, 'pg_class')
 --> 
+
+-- roles and what they are members of, as \du asks
+SELECT r.rolname, ARRAY(SELECT b.rolname FROM pg_catalog.pg_auth_members m JOIN pg_catalog.pg_roles b ON (m.roleid = b.oid)
+  WHERE m.member = r.oid) as memberof
+FROM pg_catalog.pg_roles r WHERE r.rolname !~ '^pg_' ORDER BY 1
+
+-- options of a table, as \d+ asks
+SELECT c.relkind, pg_catalog.array_to_string(c.reloptions || array(select 'toast.' || x from pg_catalog.unnest(tc.reloptions) x), ', ')
+FROM pg_catalog.pg_class c LEFT JOIN pg_catalog.pg_class tc ON (c.reltoastrelid = tc.oid) WHERE c.oid = '{chat_message}'
+--> r|
+
+-- the rights of a table
+SELECT c.relname, c.relacl FROM pg_catalog.pg_class c WHERE c.relname = 'chat_message'
+--> chat_message|
+
+-- a function by its name
+SELECT 'array_in'::regproc IS NOT NULL AS is_there
+--> t

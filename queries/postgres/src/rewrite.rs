@@ -1,9 +1,10 @@
-//! What tools ask about indexes, descriptions and the search path, in words that the engine has no plan for. None of
-//! the first two exist here, so the answer is known beforehand: NULL. The search path is `public`.
+//! What tools ask about indexes, descriptions, options and rights of tables, members of roles and the search path, in
+//! words that the engine has no plan for. None of these exist here but the last, so the answer is known beforehand:
+//! NULL, or no members. The search path is `public`.
 
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, CastKind, DataType, Expr, Ident, ObjectName, ObjectNamePart, Statement, Value, VisitMut as _,
-    VisitorMut,
+    AccessExpr, CastKind, DataType, Expr, Function, FunctionArguments, Ident, ObjectName, ObjectNamePart, Select,
+    SelectItem, Statement, Value, VisitMut as _, VisitorMut,
 };
 use std::ops::ControlFlow;
 
@@ -11,26 +12,67 @@ use std::ops::ControlFlow;
 const EXPANDS: &str = "_pg_expandarray";
 /// Functions that give descriptions of what has none.
 const DESCRIBES: [&str; 3] = ["col_description", "obj_description", "shobj_description"];
+/// The rights of a table, as the list that PostgreSQL keeps.
+const ACL: &str = "relacl";
+/// Where it keeps who is a member of which role.
+const MEMBERS: &str = "pg_auth_members";
+/// A table's storage options.
+const OPTIONS: &str = "reloptions";
 
 /// Puts known answers where only PostgreSQL could compute them.
 pub(crate) fn rewrite(statement: &mut Statement) {
     let text = statement.to_string();
-    let mut rewriter = Rewriter { expands: text.contains(EXPANDS) };
+    let mut rewriter = Rewriter { expands: text.contains(EXPANDS), has_classes: text.contains("pg_class") };
     let ControlFlow::Continue(()) = statement.visit(&mut rewriter);
 }
 
 struct Rewriter {
     /// Whether fields of values can only be those of [`EXPANDS`].
     expands: bool,
+    /// Whether it is about tables, so that [`ACL`] can only be theirs.
+    has_classes: bool,
 }
 
 impl VisitorMut for Rewriter {
     type Break = std::convert::Infallible;
 
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Self::Break> {
+        for item in &mut select.projection {
+            // What it is replaced by has no name of its own, and two without are one too many.
+            let name = match item {
+                SelectItem::UnnamedExpr(Expr::Function(call)) => {
+                    DESCRIBES.into_iter().find(|describes| is(&call.name, &[describes]))
+                }
+                SelectItem::UnnamedExpr(expr) if self.is_acl(expr) => Some(ACL),
+                _ => None,
+            };
+            if let Some(name) = name {
+                *item = SelectItem::ExprWithAlias { expr: null(DataType::Text), alias: Ident::new(name) };
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Self::Break> {
+        // Before what stands in it is known: a list of nothing is no list.
+        if let Expr::Function(call) = expr
+            && is(&call.name, &["array_to_string"])
+            && (call.to_string().contains(OPTIONS) || self.has_classes && call.to_string().contains(ACL))
+        {
+            *expr = null(DataType::Text);
+        }
+        ControlFlow::Continue(())
+    }
+
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Self::Break> {
+        let is_acl = self.is_acl(expr);
         let known = match expr {
             Expr::Function(call) if is(&call.name, &[EXPANDS]) => Some(null(DataType::Int(None))),
             Expr::Function(call) if is(&call.name, &DESCRIBES) => Some(null(DataType::Text)),
+            Expr::Function(call) if is(&call.name, &["array"]) && of_subquery(call).contains(MEMBERS) => {
+                Some(Expr::Value(Value::SingleQuotedString("{}".to_owned()).into()))
+            }
+            _ if is_acl => Some(null(DataType::Text)),
             Expr::CompoundFieldAccess { root, access_chain } if self.expands => {
                 let is_field = matches!(access_chain.first(), Some(AccessExpr::Dot(_)));
                 (is_field && matches!(**root, Expr::Nested(_))).then(|| null(DataType::Int(None)))
@@ -50,6 +92,25 @@ impl VisitorMut for Rewriter {
             *expr = known;
         }
         ControlFlow::Continue(())
+    }
+}
+
+impl Rewriter {
+    fn is_acl(&self, expr: &Expr) -> bool {
+        let column = match expr {
+            Expr::Identifier(column) => Some(column),
+            Expr::CompoundIdentifier(names) => names.last(),
+            _ => None,
+        };
+        self.has_classes && column.is_some_and(|column| column.value.eq_ignore_ascii_case(ACL))
+    }
+}
+
+/// The query that a call has in place of its arguments; empty if it has none.
+fn of_subquery(call: &Function) -> String {
+    match &call.args {
+        FunctionArguments::Subquery(query) => query.to_string(),
+        _ => String::new(),
     }
 }
 
@@ -101,7 +162,8 @@ mod tests {
                 "SELECT CAST(NULL AS INT) AS pos, i.o[CAST(NULL AS INT) - 1] FROM i",
             ),
             ("SELECT (home).city FROM t", "SELECT (home).city FROM t"),
-            ("SELECT pg_catalog.col_description(c.oid, 1)", "SELECT CAST(NULL AS TEXT)"),
+            ("SELECT pg_catalog.col_description(c.oid, 1)", "SELECT CAST(NULL AS TEXT) AS col_description"),
+            ("SELECT upper(obj_description(1))", "SELECT upper(CAST(NULL AS TEXT))"),
             (
                 "SELECT 1 FROM t WHERE table_schema IN (SELECT trim(s) FROM x(current_setting('search_path')) s)",
                 "SELECT 1 FROM t WHERE table_schema IN ('public')",
@@ -110,6 +172,20 @@ mod tests {
                 "SELECT 1 FROM t WHERE quote_ident(table_schema) IN ('')",
                 "SELECT 1 FROM t WHERE quote_ident(table_schema) IN ('public')",
             ),
+            (
+                "SELECT r.a, ARRAY(SELECT b.a FROM pg_catalog.pg_auth_members m JOIN b ON m.r = b.o) AS memberof FROM r",
+                "SELECT r.a, '{}' AS memberof FROM r",
+            ),
+            ("SELECT ARRAY(SELECT a FROM b) FROM r", "SELECT ARRAY(SELECT a FROM b) FROM r"),
+            (
+                "SELECT array_to_string(c.reloptions || array(SELECT 'toast.' || x FROM unnest(t.reloptions) AS x), ', ')",
+                "SELECT CAST(NULL AS TEXT)",
+            ),
+            (
+                "SELECT c.relacl, array_to_string(c.relacl, ' ') FROM pg_class AS c",
+                "SELECT CAST(NULL AS TEXT) AS relacl, CAST(NULL AS TEXT) FROM pg_class AS c",
+            ),
+            ("SELECT relacl FROM mine", "SELECT relacl FROM mine"),
             ("SELECT 1 FROM t WHERE text IN ('')", "SELECT 1 FROM t WHERE text IN ('')"),
         ] {
             let mut statement = Parser::parse_sql(&PostgreSqlDialect {}, asked).unwrap().remove(0);

@@ -95,9 +95,10 @@ impl Session {
                 Err(said("25P02", text))
             }
             Statement::Nothing(word) => Ok(Response::Execution(Tag::new(word))),
-            Statement::Query(sql) => {
+            Statement::Query { sql, as_written } => {
                 let question = self.reader.question(client, sql.clone(), parameters)?;
-                let answer = self.reader.engine.ask(question).await.map_err(|error| of(&error))?;
+                let text = as_written.then_some(sql.as_str());
+                let answer = self.reader.engine.ask(question).await.map_err(|error| of(&error, text))?;
                 let options = Arc::new(FormatOptions::from_client_metadata(client.metadata()));
                 let handle = client.session_extensions().get::<Arc<ConnectionHandle>>();
                 let interrupt = Interrupt::new(handle.map(|handle| handle.as_ref().clone()));
@@ -110,7 +111,7 @@ impl Session {
 impl Reader {
     async fn read(&self, sql: &str) -> PgWireResult<Vec<Statement>> {
         let parser = self.parser.clone();
-        self.engine.read(sql, move |sql| parse(&parser, sql)).await.map_err(|error| of(&error))?
+        self.engine.read(sql, move |sql| parse(&parser, sql)).await.map_err(|error| of(&error, Some(sql)))?
     }
 
     fn question<C: ClientInfo>(&self, client: &C, sql: String, parameters: Parameters) -> PgWireResult<Question> {
@@ -139,7 +140,7 @@ fn rows(
     });
     let rows = batches.flat_map(move |batch| match batch {
         Ok(batch) => stream::iter(encode_recordbatch(encoded.clone(), batch).collect::<Vec<_>>()),
-        Err(error) => stream::iter(vec![Err(of(&error))]),
+        Err(error) => stream::iter(vec![Err(of(&error, None))]),
     });
     Ok(QueryResponse::new(fields, rows))
 }
@@ -179,9 +180,10 @@ impl QueryParser for Reader {
         }
         let Some(statement) = statements.pop() else { return Ok(None) };
         let described = match &statement {
-            Statement::Query(sql) => {
+            Statement::Query { sql, as_written } => {
                 let question = self.question(client, sql.clone(), Vec::new())?;
-                self.engine.describe(question).await.map_err(|error| of(&error))?
+                let text = as_written.then_some(sql.as_str());
+                self.engine.describe(question).await.map_err(|error| of(&error, text))?
             }
             Statement::Setting(ast) => Described { schema: settings_answer(ast), parameters: Vec::new() },
             Statement::Nothing(_) => Described { schema: Arc::new(Schema::empty()), parameters: Vec::new() },

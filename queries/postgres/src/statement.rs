@@ -4,8 +4,10 @@
 //! statement that asks for events goes to the engine as it was written.
 
 use crate::rewrite;
-use crate::words::said;
+use crate::words::{of, said};
 use datafusion::sql::sqlparser::ast::Statement as Sql;
+use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+use datafusion::sql::sqlparser::parser::Parser;
 use datafusion_postgres::datafusion_pg_catalog::sql::PostgresCompatibilityParser;
 use datafusion_postgres::pgwire::error::PgWireResult;
 
@@ -17,7 +19,11 @@ const SETTING_BYTES_MAX: usize = 1_000;
 #[derive(Debug, Clone)]
 pub(crate) enum Statement {
     /// The engine, asked this.
-    Query(String),
+    Query {
+        sql: String,
+        /// Whether it is all of the client's text, so that places in it are places in that.
+        as_written: bool,
+    },
     /// Nobody needs to: there are no transactions and only few settings, but clients speak of them.
     Setting(Box<Sql>),
     /// The same; answered by this word alone.
@@ -29,8 +35,19 @@ pub(crate) enum Statement {
 /// # Errors
 /// Where it can't be read.
 pub(crate) fn parse(parser: &PostgresCompatibilityParser, sql: &str) -> PgWireResult<Vec<Statement>> {
-    let parsed = parser.parse(sql).map_err(|error| said("42601", &error.to_string()))?;
-    parsed.into_iter().map(sorted).collect()
+    // What the library has rewritten has lost its places.
+    let plain = Parser::parse_sql(&PostgreSqlDialect {}, sql);
+    let parsed = parser.parse(sql).map_err(|error| {
+        let error = plain.as_ref().err().unwrap_or(&error);
+        of(&queries::unread(error), Some(sql))
+    })?;
+    let mut statements = parsed.into_iter().map(sorted).collect::<PgWireResult<Vec<_>>>()?;
+    if let ([Statement::Query { sql: rewritten, as_written }], Ok([plain])) = (&mut statements[..], plain.as_deref())
+        && *rewritten == plain.to_string()
+    {
+        (*rewritten, *as_written) = (sql.to_owned(), true);
+    }
+    Ok(statements)
 }
 
 fn sorted(ast: Sql) -> PgWireResult<Statement> {
@@ -43,7 +60,7 @@ fn sorted(ast: Sql) -> PgWireResult<Statement> {
             if let Sql::ShowVariable { variable } = &ast
                 && let Some(all) = rewrite::show_all(variable)
             {
-                return Ok(Statement::Query(all));
+                return Ok(Statement::Query { sql: all, as_written: false });
             }
             let bytes = ast.to_string().len();
             if bytes > SETTING_BYTES_MAX {
@@ -53,7 +70,7 @@ fn sorted(ast: Sql) -> PgWireResult<Statement> {
         }
         mut query => {
             rewrite::rewrite(&mut query);
-            Ok(Statement::Query(query.to_string()))
+            Ok(Statement::Query { sql: query.to_string(), as_written: false })
         }
     }
 }
@@ -70,14 +87,21 @@ mod tests {
             &parsed[..],
             [
                 Statement::Setting(_),
-                Statement::Query(select),
+                Statement::Query { sql: select, as_written: false },
                 Statement::Nothing("DISCARD ALL"),
                 Statement::Setting(_),
-                Statement::Query(_),
+                Statement::Query { .. },
                 Statement::Setting(_)
             ] if select == "SELECT 'a;b' AS c"
         ));
         assert!(parse(&parser, " ; ").unwrap().is_empty());
+        let alone = parse(&parser, "SELECT  'a;b'\n AS c -- so\n;").unwrap();
+        assert!(matches!(
+            &alone[..],
+            [Statement::Query { sql, as_written: true }] if sql == "SELECT  'a;b'\n AS c -- so\n;"
+        ));
+        let rewritten = parse(&parser, "SELECT obj_description(1)").unwrap();
+        assert!(matches!(&rewritten[..], [Statement::Query { as_written: false, .. }]));
         assert!(parse(&parser, "SELECT (").is_err());
         let long = format!("SET a = '{}'", "x".repeat(SETTING_BYTES_MAX));
         assert!(parse(&parser, &long).is_err());

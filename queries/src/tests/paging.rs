@@ -127,7 +127,7 @@ async fn a_query_is_ended_by_its_asker_or_an_administrator() {
         let request = post(uri, "analyst").header("killfeed-query-id", "long");
         let asked = router.clone();
         let asked = tokio::spawn(async move { call(&asked, request, ENDLESS).await });
-        while listed(&router, "analyst").await.is_empty() {
+        while listed(&router, "analyst").await.first().is_none_or(|query| query["state"] != "running") {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         let list = listed(&router, ender).await;
@@ -162,7 +162,10 @@ async fn a_query_ends_with_the_request_that_asked_it() {
         }
         asked.abort();
         assert!(asked.await.unwrap_err().is_cancelled());
-        assert!(listed(&router, "analyst").await.is_empty());
+        // It ends when its operator yields, and is listed until then.
+        for query in listed(&router, "analyst").await {
+            assert_eq!(query["state"], "ending");
+        }
         assert_eq!(call(&router, post("/v1/sql", "analyst"), "SELECT 1 AS n").await.2, "[{\"n\":1}]\n");
     }
 }
