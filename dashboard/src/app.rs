@@ -21,6 +21,17 @@ const BOOKS_LAST: Duration = Duration::from_secs(15);
 /// The same for rows and newest events of tables.
 const TABLES_LAST: Duration = Duration::from_secs(2);
 
+/// What the address of a page may bring, where it is anything. A report's page knows the report's parameters.
+const FIELDS: [(&str, &[&str]); 5] = [
+    ("/providers", &["city", "sort", "a", "b"]),
+    ("/tail", &["type", "text"]),
+    ("/tail/stream", &["type", "text"]),
+    ("/dead-letters", &["reason", "page"]),
+    ("/sql", &["q"]),
+];
+/// Paths under this one look at their fields themselves.
+const OF_REPORTS: &str = "/reports/";
+
 /// What the dashboard is made of.
 #[derive(Clone)]
 pub struct Parts {
@@ -137,7 +148,17 @@ impl FromRequestParts<App> for Look {
             _ => problem.into_response(),
         })?;
         let may_leave = app.sessions.are_needed() && parts.headers.contains_key(header::COOKIE);
-        Ok(Self { app: app.clone(), who: Who { principal, may_leave }, fields })
+        let look = Self { app: app.clone(), who: Who { principal, may_leave }, fields };
+        let path = parts.uri.path();
+        if path.starts_with(OF_REPORTS) {
+            return Ok(look);
+        }
+        let known = FIELDS.iter().find(|(of, _)| *of == path).map_or(&[] as &[&str], |(_, known)| known);
+        match look.fields.check(known) {
+            Ok(()) => Ok(look),
+            Err(problem) if wants_page => Err(look.failed(Here::Nowhere, &problem)),
+            Err(problem) => Err(problem.into_response()),
+        }
     }
 }
 

@@ -1,10 +1,15 @@
 //! What a form or an address brings along.
 
+use crate::show::cut;
 use edge::Problem;
 
 /// Bytes of a form or of an address' query, at most. JSON aside, a statement of 64 KiB may triple when it is
 /// encoded.
 pub(crate) const FORM_MAX: usize = 256 << 10;
+/// Pages that an address can ask for: far more than there are.
+const PAGE_MAX: usize = 1_000_000;
+/// Characters of a wrong value that an error repeats.
+pub(crate) const SHOWN_MAX: usize = 80;
 
 /// Names with their values, in order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -29,9 +34,25 @@ impl Fields {
         self.0.iter().any(|(found, _)| found == name)
     }
 
-    /// A whole number of 1 or more, else 1.
-    pub(crate) fn page(&self) -> usize {
-        self.get("page").parse().unwrap_or(1).clamp(1, 1_000_000)
+    /// The number of a page, from 1 on; 1 if there is none.
+    ///
+    /// # Errors
+    /// 400 if it is no such number.
+    pub(crate) fn page(&self) -> Result<usize, Problem> {
+        let page = self.get("page");
+        let number = if page.is_empty() { Some(1) } else { page.parse().ok() };
+        number.filter(|number| (1..=PAGE_MAX).contains(number)).ok_or_else(|| {
+            let shown = cut(page, SHOWN_MAX);
+            Problem::bad_request(format!("page must be a whole number from 1 to {PAGE_MAX}, not {shown:?}"))
+        })
+    }
+
+    /// Checks that each field is one of `known`, and there once.
+    ///
+    /// # Errors
+    /// 400 that names the field and those there are.
+    pub(crate) fn check(&self, known: &[&str]) -> Result<(), Problem> {
+        edge::options::check(&self.0, known)
     }
 }
 
@@ -52,11 +73,22 @@ mod tests {
 
     #[test]
     fn fields_and_addresses_read_back() {
-        let fields = Fields::read(b"city=K%C3%B6ln+S%26d&n=+7+&city=Bonn&page=-3").unwrap();
-        assert_eq!((fields.get("city"), fields.get("n"), fields.get("x"), fields.page()), ("Köln S&d", "7", "", 1));
+        let fields = Fields::read(b"city=K%C3%B6ln+S%26d&n=+7+&city=Bonn").unwrap();
+        assert_eq!((fields.get("city"), fields.get("n"), fields.get("x")), ("Köln S&d", "7", ""));
+        assert!(fields.check(&["city", "n"]).unwrap_err().detail.contains("\"city\" is given more than once"));
+        assert!(fields.check(&["city"]).is_err());
         let path = address("/reports/a", [("city", "Köln S&d"), ("n", "7")]);
         assert_eq!(path, "/reports/a?city=K%C3%B6ln+S%26d&n=7");
         assert_eq!((address("/x", []), segment("a/b c?")), ("/x".into(), "a%2Fb%20c%3F".into()));
         assert!(Fields::read(&vec![b'a'; FORM_MAX + 1]).is_err());
+    }
+
+    #[test]
+    fn a_page_has_a_number() {
+        let page = |query: &str| Fields::read(query.as_bytes()).unwrap().page().map_err(|problem| problem.detail);
+        assert_eq!((page(""), page("page="), page("page=7")), (Ok(1), Ok(1), Ok(7)));
+        for wrong in ["0", "-3", "x", "1.5", "1000001", "99999999999999999999"] {
+            assert!(page(&format!("page={wrong}")).unwrap_err().ends_with(&format!("not {wrong:?}")), "{wrong}");
+        }
     }
 }

@@ -7,12 +7,14 @@
 //! | [`Problem`] | errors as RFC 9457 problem details |
 //! | [`ClientAddress`] | which address a request came from, and when a proxy is believed |
 //! | [`body`] | what a request brings along, or the problem that it is none |
+//! | [`options`] | what stands behind the `?` of an address, each known and once |
 //! | [`check_bind`] | why no key means loopback only |
 
 mod address;
 mod bind;
 pub mod body;
 mod keys;
+pub mod options;
 mod problem;
 mod scope;
 

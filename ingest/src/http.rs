@@ -7,10 +7,10 @@ use crate::stamp::Stamp;
 use crate::{Ingest, answer, append, body, published};
 use axum::Router;
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodRouter, get, post};
-use edge::{Problem, Scope};
+use edge::{Problem, Scope, options};
 use std::net::SocketAddr;
 use tokio::time::Instant;
 use tracing::Instrument as _;
@@ -37,8 +37,9 @@ async fn lines(State(ingest): State<Ingest>, request: Request) -> Response {
     ingest.answer(Endpoint::Batch, request).await
 }
 
-async fn config(State(ingest): State<Ingest>, headers: HeaderMap) -> Response {
-    match ingest.0.keys.authorize(&headers, Scope::Ingest) {
+async fn config(State(ingest): State<Ingest>, uri: Uri, headers: HeaderMap) -> Response {
+    let asked = ingest.0.keys.authorize(&headers, Scope::Ingest).and_then(|_| options::read(&uri, &[]));
+    match asked {
         Ok(_) => axum::Json(published::config(&ingest.0.config, &ingest.0.registry.current(), ingest.0.clock.now_us()))
             .into_response(),
         Err(problem) => problem.into_response(),
@@ -79,6 +80,7 @@ impl Ingest {
         let deadline = started + config.deadline;
         let (parts, body) = request.into_parts();
         let principal = inner.keys.authorize(&parts.headers, Scope::Ingest)?;
+        options::read(&parts.uri, &[])?;
         let form = form::of(endpoint, &parts.headers)?;
         let encoding = form::encoding(&parts.headers)?;
 

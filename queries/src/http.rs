@@ -9,22 +9,27 @@ use crate::engine::Viewer;
 use crate::format::{Encoder, Format};
 use crate::page::{self, Page};
 use crate::{Answer, Engine, Error, Parameters, catalogue, manage, reports};
-use ::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use ::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::Router;
 use axum::body::Body;
-use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
-use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::extract::rejection::{BytesRejection, PathRejection};
+use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{delete, get, post};
 use bytes::Bytes;
-use edge::{Keys, Problem, Scope, body};
+use edge::{Keys, Problem, Scope, body, options};
 use futures::stream;
-use serde::Deserialize;
-use std::collections::BTreeMap;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+use std::fmt;
 use tracing::Instrument as _;
 
 /// Bytes of an answer that are held back at first.
 const HELD_BACK: usize = 256 << 10;
+/// The option that names an answer's format.
+const FORMAT: &str = "format";
 /// Header of an answer whose values need a word of warning; one for each.
 pub const WARNING: HeaderName = HeaderName::from_static("killfeed-warning");
 
@@ -45,14 +50,15 @@ pub fn router(engine: Engine, keys: Keys, books: Books) -> Router {
     // JSON may write each byte of the SQL as six.
     let body_max = engine.config().sql_bytes_max * 6 + 1_024;
     Router::new()
-        .route("/v1/sql", post(sql))
         .route("/v1/reports", get(list_reports))
-        .route("/v1/reports/{name}", get(get_report).post(post_report))
         .route("/v1/tables", get(list_tables))
         .route("/v1/audit", get(audit))
         .route("/v1/queries", get(manage::list))
         .route("/v1/queries/{id}", delete(manage::end))
         .route("/v1/queries/{id}/pages/{number}", get(manage::page))
+        .route_layer(from_fn(options::none))
+        .route("/v1/sql", post(sql))
+        .route("/v1/reports/{name}", get(get_report).post(post_report))
         .layer(DefaultBodyLimit::max(body_max))
         .with_state(Shared { engine, keys, books })
 }
@@ -67,12 +73,12 @@ struct Question {
 
 async fn sql(
     State(shared): State<Shared>,
-    given: Result<Query<Vec<(String, String)>>, QueryRejection>,
+    uri: Uri,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Answered {
     let viewer = viewer(&shared, &headers)?;
-    let mut given = body::query(given)?;
+    let mut given = options::read(&uri, &[FORMAT, manage::PAGE_ROWS])?;
     let format = format(&headers, &mut given)?;
     let page_rows = manage::page_rows(&shared.engine, &given)?;
     let body = body::bytes(body)?;
@@ -85,8 +91,9 @@ async fn sql(
 }
 
 /// The format that `?format=` names, which is taken out of what is given, else the one that `Accept` asks for.
-fn format(headers: &HeaderMap, given: &mut Vec<(String, String)>) -> Result<Format, Problem> {
-    if let Some(place) = given.iter().position(|(name, _)| name == "format") {
+fn format(headers: &HeaderMap, given: &mut options::Given) -> Result<Format, Problem> {
+    options::once(given, FORMAT)?;
+    if let Some(place) = given.iter().position(|(name, _)| name == FORMAT) {
         let (_, name) = given.remove(place);
         return Format::named(&name).ok_or_else(|| {
             let known = Format::ALL.map(Format::name).join(", ");
@@ -108,9 +115,7 @@ pub(crate) fn viewer(shared: &Shared, headers: &HeaderMap) -> Result<Viewer, Pro
 fn question(headers: &HeaderMap, body: &[u8]) -> Result<String, Problem> {
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     match content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
-        "application/json" => serde_json::from_slice::<Question>(body)
-            .map(|question| question.sql)
-            .map_err(|error| Problem::bad_request(format!("the body must be {{\"sql\": \"...\"}}: {error}"))),
+        "application/json" => body::object::<Question>(body, "{\"sql\": \"...\"}").map(|question| question.sql),
         "text/plain" | "application/sql" | "" => {
             String::from_utf8(body.to_vec()).map_err(|_| Problem::bad_request("the body is no UTF-8"))
         }
@@ -129,28 +134,52 @@ async fn list_reports(State(shared): State<Shared>, headers: HeaderMap) -> Answe
 async fn get_report(
     State(shared): State<Shared>,
     name: Result<Path<String>, PathRejection>,
-    given: Result<Query<Vec<(String, String)>>, QueryRejection>,
+    uri: Uri,
     headers: HeaderMap,
 ) -> Answered {
     let viewer = viewer(&shared, &headers)?;
-    run_report(&shared, &body::path(name)?, body::query(given)?, &viewer, &headers).await
+    run_report(&shared, &body::path(name)?, options::given(&uri)?, &viewer, &headers).await
+}
+
+/// The members of a JSON object, each as often as it is there.
+struct Named(Vec<(String, Value)>);
+
+impl<'de> Deserialize<'de> for Named {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Members;
+        impl<'de> Visitor<'de> for Members {
+            type Value = Named;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Named, A::Error> {
+                let mut named = Vec::new();
+                while let Some(member) = members.next_entry()? {
+                    named.push(member);
+                }
+                Ok(Named(named))
+            }
+        }
+        from.deserialize_map(Members)
+    }
 }
 
 /// Parameters as a JSON object, or in the query, or both.
 async fn post_report(
     State(shared): State<Shared>,
     name: Result<Path<String>, PathRejection>,
-    given: Result<Query<Vec<(String, String)>>, QueryRejection>,
+    uri: Uri,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Answered {
     let viewer = viewer(&shared, &headers)?;
-    let (name, mut given, body) = (body::path(name)?, body::query(given)?, body::bytes(body)?);
+    let (name, mut given, body) = (body::path(name)?, options::given(&uri)?, body::bytes(body)?);
     if !body.is_empty() {
-        let object: BTreeMap<String, serde_json::Value> = serde_json::from_slice(&body)
-            .map_err(|error| Problem::bad_request(format!("the body must be an object of parameters: {error}")))?;
-        given.extend(object.into_iter().map(|(name, value)| match value {
-            serde_json::Value::String(text) => (name, text),
+        let Named(named) = body::object(&body, "{\"parameter\": \"value\"}")?;
+        given.extend(named.into_iter().map(|(name, value)| match value {
+            Value::String(text) => (name, text),
             other => (name, other.to_string()),
         }));
     }
@@ -160,7 +189,7 @@ async fn post_report(
 async fn run_report(
     shared: &Shared,
     name: &str,
-    mut given: Vec<(String, String)>,
+    mut given: options::Given,
     viewer: &Viewer,
     headers: &HeaderMap,
 ) -> Answered {

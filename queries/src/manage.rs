@@ -17,7 +17,7 @@ use edge::{Problem, Scope, body};
 use std::sync::Arc;
 
 /// The parameter that asks for pages of so many rows.
-const PAGE_ROWS: &str = "page_rows";
+pub(crate) const PAGE_ROWS: &str = "page_rows";
 
 /// What it says, if it is there.
 pub(crate) fn page_rows(engine: &Engine, given: &[(String, String)]) -> Result<Option<usize>, Problem> {

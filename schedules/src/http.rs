@@ -3,13 +3,13 @@
 use crate::Error;
 use crate::scheduler::Scheduler;
 use axum::Router;
-use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{get, post};
-use edge::{Keys, Problem, Scope, body};
-use serde::Deserialize;
+use edge::{Keys, Problem, Scope, body, options};
 use std::time::Duration;
 
 /// Lines of an answer, if nothing else is asked for.
@@ -28,19 +28,13 @@ struct Shared {
 pub fn router(scheduler: Scheduler, keys: Keys) -> Router {
     Router::new()
         .route("/v1/schedules", get(list))
-        .route("/v1/schedules/history", get(history))
         .route("/v1/schedules/{name}/run", post(run))
+        .route_layer(from_fn(options::none))
+        .route("/v1/schedules/history", get(history))
         .with_state(Shared { scheduler, keys })
 }
 
 type Answered = Result<Response, Problem>;
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Asked {
-    schedule: Option<String>,
-    limit: Option<usize>,
-}
 
 async fn list(State(shared): State<Shared>, headers: HeaderMap) -> Answered {
     shared.keys.authorize(&headers, Scope::Query)?;
@@ -48,18 +42,15 @@ async fn list(State(shared): State<Shared>, headers: HeaderMap) -> Answered {
     Ok(Json(schedules).into_response())
 }
 
-async fn history(
-    State(shared): State<Shared>,
-    asked: Result<Query<Asked>, QueryRejection>,
-    headers: HeaderMap,
-) -> Answered {
+async fn history(State(shared): State<Shared>, uri: Uri, headers: HeaderMap) -> Answered {
     shared.keys.authorize(&headers, Scope::Query)?;
-    let asked = body::query(asked)?;
-    let limit = asked.limit.unwrap_or(LINES);
-    if !(1..=LINES_MAX).contains(&limit) {
-        return Err(Problem::bad_request(format!("limit must be 1 to {LINES_MAX}, not {limit}")));
-    }
-    let history = shared.scheduler.history(asked.schedule.as_deref(), limit).await;
+    let given = options::read(&uri, &["schedule", "limit"])?;
+    let of = |name: &str| given.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str());
+    let limit = of("limit").map_or(Some(LINES), |limit| limit.parse().ok());
+    let limit = limit.filter(|limit| (1..=LINES_MAX).contains(limit)).ok_or_else(|| {
+        Problem::bad_request(format!("limit must be 1 to {LINES_MAX}, not {:?}", of("limit").unwrap_or_default()))
+    })?;
+    let history = shared.scheduler.history(of("schedule"), limit).await;
     Ok(Json(history.map_err(|error| problem(&error))?).into_response())
 }
 

@@ -39,5 +39,13 @@ async fn queries_may_look_and_administrators_may_run() {
     assert_eq!(history[0]["tick"], answer["tick"]);
     assert_eq!(get("/history?schedule=evening", &reader.secret).await.0, 404);
     assert_eq!(get("/history?limit=0", &reader.secret).await.0, 400);
-    assert_eq!(get("/history?limits=1", &reader.secret).await.0, 400);
+    assert_eq!(get("/history?limit=", &reader.secret).await.0, 400);
+    for (path, detail) in [
+        ("/history?limits=1", "no option \"limits\"; there are: schedule, limit"),
+        ("/history?limit=1&limit=2", "option \"limit\" is given more than once"),
+        ("?schedule=morning", "no option \"schedule\"; none is taken here"),
+    ] {
+        let (status, problem) = get(path, &reader.secret).await;
+        assert_eq!((status, problem["detail"].as_str()), (400, Some(detail)), "{path}");
+    }
 }

@@ -6,9 +6,10 @@ use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, PathRejection};
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
+use axum::middleware::from_fn;
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use edge::{Keys, Problem, Scope, body};
+use edge::{Keys, Problem, Scope, body, options};
 use events::Clock;
 use events::log::Log;
 use events::schema::{Schema, SharedRegistry, compat, declared};
@@ -52,6 +53,7 @@ pub(crate) fn router(admin: Admin) -> Router {
         .route("/v1/schemas/{type}/check", post(check))
         .route("/v1/schemas/{type}/diff", post(diff))
         .route("/v1/schemas/{type}/apply", post(apply))
+        .route_layer(from_fn(options::none))
         .with_state(admin)
 }
 

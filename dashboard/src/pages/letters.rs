@@ -2,15 +2,18 @@
 
 use crate::app::Look;
 use crate::data::{Cell, Table};
-use crate::form::address;
+use crate::form::{SHOWN_MAX, address};
 use crate::page::{Here, alert, empty, heading};
 use crate::pages::payload;
-use crate::show::{time, visible, whole};
+use crate::show::{cut, time, visible, whole};
 use axum::response::Response;
 use edge::Problem;
+use events::dead::Reason;
 use http::StatusCode;
 use maud::{Markup, html};
 
+const TITLE: &str = "Dead letters";
+const LEAD: &str = "What could not become a row stands here, with its bytes and a reason: nothing is dropped.";
 /// Letters on a page.
 const PAGE: usize = 25;
 /// Reasons to choose from: a closed list, far shorter.
@@ -20,7 +23,11 @@ const REASONS: &str =
 
 /// GET `/dead-letters`.
 pub(crate) async fn page(look: Look) -> Response {
-    let (reason, number) = (look.fields.get("reason"), look.fields.page());
+    let reason = look.fields.get("reason");
+    let number = match look.fields.page() {
+        Ok(number) => number,
+        Err(problem) => return refused(&look, &problem, None),
+    };
     let sql = format!(
         "SELECT reason, detail, stage, id, type, source, received_at, game_id, player_id, headers, payload, \
          _topic, _partition, _offset FROM dead_letters WHERE $reason = '' OR reason = $reason \
@@ -35,15 +42,20 @@ pub(crate) async fn page(look: Look) -> Response {
         source.query(REASONS, &[], &look.who.principal, REASONS_MAX),
     );
     let is_absent = |problem: &Problem| problem.status == StatusCode::NOT_FOUND;
+    let is_empty = letters.as_ref().map_or_else(is_absent, |letters| letters.rows.is_empty());
+    let counts = reasons.as_ref().map(counts).unwrap_or_default();
+    if is_empty && let Err(problem) = check(reason, number, &counts) {
+        return refused(&look, &problem, reasons.is_ok().then_some((reason, &counts)));
+    }
     let status = letters.as_ref().err().filter(|problem| !is_absent(problem)).map_or(StatusCode::OK, |p| p.status);
     let main = html! {
-        (heading("Dead letters", "What could not become a row stands here, with its bytes and a reason: nothing is dropped."))
+        (heading(TITLE, LEAD))
         @match &letters {
-            Err(problem) if is_absent(problem) => (none(reason, number)),
+            Err(problem) if is_absent(problem) => (none(reason)),
             Err(problem) => (alert(problem)),
             Ok(letters) => {
-                @if let Ok(reasons) = &reasons { (filter(reason, reasons)) }
-                @if letters.rows.is_empty() { (none(reason, number)) }
+                @if reasons.is_ok() { (filter(reason, &counts)) }
+                @if letters.rows.is_empty() { (none(reason)) }
                 @else {
                     ol.letters start=((number - 1) * PAGE + 1) {
                         @for row in letters.rows.iter().take(PAGE) { li { (letter(letters, row)) } }
@@ -53,25 +65,57 @@ pub(crate) async fn page(look: Look) -> Response {
             }
         }
     };
-    look.page_of(status, Here::Letters, "Dead letters", &main)
+    look.page_of(status, Here::Letters, TITLE, &main)
 }
 
-fn none(reason: &str, number: usize) -> Markup {
-    match (reason, number) {
-        ("", 1) => empty("No dead letters", "Every event that was accepted became a row or a counted duplicate."),
-        _ => empty("No dead letters here", "None of this reason, or not as many pages."),
+/// What an address asks for that isn't there, with what is.
+fn refused(look: &Look, problem: &Problem, counted: Option<(&str, &Counts)>) -> Response {
+    let main = html! {
+        (heading(TITLE, LEAD))
+        @if let Some((reason, counts)) = counted { (filter(reason, counts)) }
+        (alert(problem))
+        p { a href="/dead-letters" { "All dead letters, the newest first" } }
+    };
+    look.page_of(problem.status, Here::Letters, TITLE, &main)
+}
+
+/// Reasons with the number of their letters.
+type Counts = Vec<(String, u64)>;
+
+fn counts(reasons: &Table) -> Counts {
+    let pair = |row: &Vec<Cell>| Some((row.first()?.text()?.to_owned(), row.get(1)?.text()?.parse::<u64>().ok()?));
+    reasons.rows.iter().filter_map(pair).collect()
+}
+
+/// Whether there is such a page, though it has no letters: the first one always is, of a reason that there is.
+fn check(reason: &str, number: usize, counts: &Counts) -> Result<(), Problem> {
+    let of = |found: &str| reason.is_empty() || found == reason;
+    if !reason.is_empty() && Reason::parse(reason).is_none() && !counts.iter().any(|(found, _)| of(found)) {
+        let known = Reason::ALL.map(Reason::as_str).join(", ");
+        return Err(Problem::bad_request(format!("no reason {:?}; there are: {known}", cut(reason, SHOWN_MAX))));
+    }
+    let letters: u64 = counts.iter().filter(|(found, _)| of(found)).map(|(_, count)| count).sum();
+    let pages = letters.div_ceil(PAGE as u64).max(1);
+    if number as u64 > pages {
+        return Err(Problem::bad_request(format!("no page {number}; the last one is {pages}")));
+    }
+    Ok(())
+}
+
+fn none(reason: &str) -> Markup {
+    match reason {
+        "" => empty("No dead letters", "Every event that was accepted became a row or a counted duplicate."),
+        _ => empty("No dead letters here", "None has this reason."),
     }
 }
 
-fn filter(chosen: &str, reasons: &Table) -> Markup {
-    let pair = |row: &Vec<Cell>| Some((row.first()?.text()?.to_owned(), row.get(1)?.text()?.parse::<u64>().ok()?));
-    let reasons: Vec<(String, u64)> = reasons.rows.iter().filter_map(pair).collect();
+fn filter(chosen: &str, reasons: &Counts) -> Markup {
     let all: u64 = reasons.iter().map(|(_, count)| count).sum();
     html! {
         nav.chips aria-label="Reasons" {
             ul {
                 li { a href="/dead-letters" aria-current=[chosen.is_empty().then_some("true")] { "All " span.count { (whole(all)) } } }
-                @for (reason, count) in &reasons {
+                @for (reason, count) in reasons {
                     li {
                         a href=(address("/dead-letters", [("reason", reason.as_str())]))
                             aria-current=[(reason == chosen).then_some("true")] {

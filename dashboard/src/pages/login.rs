@@ -42,8 +42,11 @@ fn asked(app: &App, next: &str, problem: Option<&Problem>) -> Response {
 
 /// GET.
 pub(crate) async fn page(State(app): State<App>, uri: Uri) -> Response {
-    let fields = Fields::read(uri.query().unwrap_or_default().as_bytes()).unwrap_or_default();
-    asked(&app, fields.get("next"), None)
+    let fields = Fields::read(uri.query().unwrap_or_default().as_bytes());
+    match fields.and_then(|fields| fields.check(&["next"]).map(|()| fields)) {
+        Ok(fields) => asked(&app, fields.get("next"), None),
+        Err(problem) => page::failed(&problem, Here::Nowhere, None),
+    }
 }
 
 /// POST.

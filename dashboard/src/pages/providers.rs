@@ -2,9 +2,9 @@
 
 use crate::app::Look;
 use crate::data::Table;
-use crate::form::address;
+use crate::form::{Fields, SHOWN_MAX, address};
 use crate::page::{Here, alert, empty, heading};
-use crate::show::{fixed, whole};
+use crate::show::{cut, fixed, whole};
 use axum::response::Response;
 use edge::Problem;
 use http::StatusCode;
@@ -20,6 +20,10 @@ const CITIES: &str = "SELECT geo_city AS city, count(DISTINCT player_id) AS play
                       WHERE geo_city IS NOT NULL AND geo_isp IS NOT NULL GROUP BY geo_city ORDER BY geo_city";
 /// The grades with their columns, the best first.
 const GRADES: [(&str, &str); 4] = [("great", "Great"), ("good", "Good"), ("ok", "OK"), ("poor", "Poor")];
+
+const TITLE: &str = "Providers";
+const LEAD: &str = "Which internet provider gives players the best connection? The score weighs every measured \
+                    connection: great counts 100, good 75, OK 40, poor 0.";
 
 /// A provider with its figures: a score of 0 to 100, else shares of 1.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,12 +42,32 @@ struct Asked<'a> {
     compared: [&'a str; 2],
 }
 
+impl<'a> Asked<'a> {
+    fn of(fields: &'a Fields) -> Result<Self, Problem> {
+        let by_share = match fields.get("sort") {
+            "" | "score" => false,
+            "share" => true,
+            other => {
+                let shown = cut(other, SHOWN_MAX);
+                return Err(Problem::bad_request(format!("sort must be score or share, not {shown:?}")));
+            }
+        };
+        Ok(Self { city: fields.get("city"), by_share, compared: [fields.get("a"), fields.get("b")] })
+    }
+}
+
 /// GET `/providers`.
 pub(crate) async fn page(look: Look) -> Response {
-    let asked = Asked {
-        city: look.fields.get("city"),
-        by_share: look.fields.get("sort") == "share",
-        compared: [look.fields.get("a"), look.fields.get("b")],
+    let asked = match Asked::of(&look.fields) {
+        Ok(asked) => asked,
+        Err(problem) => {
+            let main = html! {
+                (heading(TITLE, LEAD))
+                (alert(&problem))
+                p { a href="/providers" { "All providers, by score" } }
+            };
+            return look.page_of(problem.status, Here::Providers, TITLE, &main);
+        }
     };
     let mut given = vec![("sort".to_owned(), if asked.by_share { "share" } else { "score" }.to_owned())];
     if !asked.city.is_empty() {
@@ -58,10 +82,8 @@ pub(crate) async fn page(look: Look) -> Response {
         StatusCode::NOT_FOUND => StatusCode::OK,
         status => status,
     });
-    let lead = "Which internet provider gives players the best connection? The score weighs every measured \
-                connection: great counts 100, good 75, OK 40, poor 0.";
     let main = html! {
-        (heading("Providers", lead))
+        (heading(TITLE, LEAD))
         @match &answer {
             Err(problem) if problem.status == StatusCode::NOT_FOUND =>
                 (empty("No connection has been measured yet", &problem.detail)),
@@ -69,7 +91,7 @@ pub(crate) async fn page(look: Look) -> Response {
             Ok(answer) => (board(&asked, &providers(answer), &cities)),
         }
     };
-    look.page_of(status, Here::Providers, "Providers", &main)
+    look.page_of(status, Here::Providers, TITLE, &main)
 }
 
 fn providers(answer: &Table) -> Vec<Provider> {
@@ -141,7 +163,7 @@ fn sorted(asked: &Asked<'_>, by_share: bool) -> Markup {
 }
 
 fn percent(share: f64) -> String {
-    format!("{} %", fixed(100.0 * share, 1))
+    format!("{} %", fixed(100.0 * share, 2))
 }
 
 /// The grades as parts of a bar; the figures stand beside it.

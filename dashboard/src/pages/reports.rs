@@ -38,10 +38,9 @@ pub(crate) async fn page(Path(name): Path<String>, look: Look) -> Response {
         Err(problem) => return look.failed(Here::Reports, &problem),
     };
     let asked = Asked::of(&look, &report);
-    let answer = if asked.faults.is_empty() {
-        look.app.source.report(&report.name, &asked.given, &look.who.principal, ROWS_MAX).await
-    } else {
-        Err(Problem::bad_request("a parameter is wrong"))
+    let answer = match asked.checked() {
+        Ok(()) => look.app.source.report(&report.name, &asked.given, &look.who.principal, ROWS_MAX).await,
+        Err(problem) => Err(problem),
     };
     let status = match &answer {
         Ok(_) => StatusCode::OK,
@@ -54,7 +53,8 @@ pub(crate) async fn page(Path(name): Path<String>, look: Look) -> Response {
         (heading(&report.title, &report.question))
         @if !report.params.is_empty() { (form(&report, &asked)) }
         @match &answer {
-            Err(_) if !asked.faults.is_empty() => {},
+            // Told beside its field.
+            Err(_) if asked.fields.is_ok() && !asked.faults.is_empty() => {},
             Err(problem) if problem.status == StatusCode::NOT_FOUND => (empty("Nothing to show yet", &problem.detail)),
             Err(problem) => (alert(problem)),
             Ok(answer) => {
@@ -83,12 +83,15 @@ pub(crate) struct Asked {
     pub(crate) given: Vec<(String, String)>,
     /// What is wrong, by parameter.
     faults: BTreeMap<String, String>,
+    /// Whether each field is a parameter, and there once.
+    fields: Result<(), Problem>,
 }
 
 impl Asked {
     /// From the address. An empty field stands for the default, as does none.
     pub(crate) fn of(look: &Look, report: &Report) -> Self {
-        let mut asked = Self { given: Vec::new(), faults: BTreeMap::new() };
+        let known: Vec<&str> = report.params.iter().map(|param| param.name.as_str()).collect();
+        let mut asked = Self { given: Vec::new(), faults: BTreeMap::new(), fields: look.fields.check(&known) };
         for param in &report.params {
             let value = value(&look.fields, param);
             if value == param.default {
@@ -100,6 +103,15 @@ impl Asked {
             asked.given.push((param.name.clone(), value));
         }
         asked
+    }
+
+    /// Whether it can be asked: the first fault, else.
+    fn checked(&self) -> Result<(), Problem> {
+        self.fields.clone()?;
+        match self.faults.values().next() {
+            Some(fault) => Err(Problem::bad_request(fault.clone())),
+            None => Ok(()),
+        }
     }
 }
 
@@ -179,9 +191,7 @@ pub(crate) async fn download(Path((name, format)): Path<(String, String)>, look:
     let answered = async {
         let report = find(&look, &name)?;
         let asked = Asked::of(&look, &report);
-        if let Some((_, fault)) = asked.faults.into_iter().next() {
-            return Err(Problem::bad_request(fault));
-        }
+        asked.checked()?;
         file(&look, &Ask::Report(report.name.clone(), asked.given), &format, &report.name).await
     };
     answered.await.unwrap_or_else(|problem| look.failed(Here::Reports, &problem))

@@ -1,10 +1,10 @@
 //! Events as they come, for those who look at this moment.
 
 use crate::app::Look;
-use crate::form::{Fields, address};
+use crate::form::{Fields, SHOWN_MAX, address};
 use crate::live::{Seen, VIEWERS_MAX};
-use crate::page::{Here, guard, heading};
-use crate::show::size;
+use crate::page::{Here, alert, guard, heading};
+use crate::show::{cut, size};
 use axum::body::Body;
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
@@ -12,8 +12,8 @@ use edge::{Principal, Problem};
 use events::headers;
 use events::log::Record;
 use futures::stream;
-use http::{HeaderValue, header};
-use maud::html;
+use http::{HeaderValue, StatusCode, header};
+use maud::{Markup, html};
 use serde_json::{Value, json};
 use std::convert::Infallible;
 use std::time::Duration;
@@ -36,8 +36,15 @@ struct Filter {
 }
 
 impl Filter {
-    fn of(fields: &Fields) -> Self {
-        Self { kind: fields.get("type").to_owned(), text: fields.get("text").to_lowercase() }
+    fn of(fields: &Fields) -> Result<Self, Problem> {
+        let kind = fields.get("type");
+        if kind.strip_suffix('*').unwrap_or(kind).contains('*') {
+            let shown = cut(kind, SHOWN_MAX);
+            return Err(Problem::bad_request(format!(
+                "type is a name, or its beginning with * behind it, not {shown:?}"
+            )));
+        }
+        Ok(Self { kind: kind.to_owned(), text: fields.get("text").to_lowercase() })
     }
 
     fn takes_type(&self, kind: &str) -> bool {
@@ -55,6 +62,7 @@ impl Filter {
 /// GET `/tail`.
 pub(crate) async fn page(look: Look) -> Response {
     let (kind, text) = (look.fields.get("type"), look.fields.get("text"));
+    let problem = Filter::of(&look.fields).err();
     let fields = [("type", kind), ("text", text)].into_iter().filter(|(_, value)| !value.is_empty());
     let main = html! {
         (heading("Live tail", "Events as they pass deduplication, from now on."))
@@ -70,7 +78,17 @@ pub(crate) async fn page(look: Look) -> Response {
             button.primary type="submit" { "Filter" }
             @if !(kind.is_empty() && text.is_empty()) { a.button href="/tail" { "Reset" } }
         }
-        div #tail data-stream=(address("/tail/stream", fields)) {
+        @if let Some(problem) = &problem { (alert(problem)) }
+        @else { (events(&address("/tail/stream", fields))) }
+        noscript { p.warning { "The live tail needs JavaScript; the SQL page doesn't." } }
+    };
+    look.page_of(problem.map_or(StatusCode::OK, |problem| problem.status), Here::Tail, "Live tail", &main)
+}
+
+/// Where events appear, which come from this address.
+fn events(stream: &str) -> Markup {
+    html! {
+        div #tail data-stream=(stream) {
             div.actions {
                 button type="button" #pause aria-pressed="false" { "Pause" }
                 button type="button" #clear { "Clear" }
@@ -88,9 +106,7 @@ pub(crate) async fn page(look: Look) -> Response {
                 }
             }
         }
-        noscript { p.warning { "The live tail needs JavaScript; the SQL page doesn't." } }
-    };
-    look.page(Here::Tail, "Live tail", &main)
+    }
 }
 
 /// GET `/tail/stream`: server-sent events.
@@ -98,12 +114,17 @@ pub(crate) async fn page(look: Look) -> Response {
 /// `event` is an event; `counts` says each second what became of all that came: `seen`, of these `shown`,
 /// `other` (not asked for), and `left_out` (too many at once).
 pub(crate) async fn stream(look: Look) -> Response {
+    let filter = match Filter::of(&look.fields) {
+        Ok(filter) => filter,
+        Err(problem) => return problem.into_response(),
+    };
     let Some(receiver) = look.app.live.look() else {
         let wait = Duration::from_secs(10);
         return Problem::unavailable(format!("{VIEWERS_MAX} look at the live tail, which is the limit"), wait)
             .into_response();
     };
-    let mut response = Body::from_stream(stream::unfold(Viewing::new(look, receiver), Viewing::next)).into_response();
+    let mut response =
+        Body::from_stream(stream::unfold(Viewing::new(look, filter, receiver), Viewing::next)).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -135,10 +156,9 @@ struct Viewing {
 }
 
 impl Viewing {
-    fn new(look: Look, receiver: Receiver<Seen>) -> Self {
+    fn new(look: Look, filter: Filter, receiver: Receiver<Seen>) -> Self {
         let mut seconds = tokio::time::interval(Duration::from_secs(1));
         seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let filter = Filter::of(&look.fields);
         let (counts, room, ends) = (Counts::default(), SHOWN_A_SECOND, Instant::now() + LASTS);
         Self { look, filter, receiver, counts, room, seconds, ends, has_greeted: false }
     }
@@ -222,11 +242,13 @@ mod tests {
 
     #[test]
     fn a_filter_takes_types_by_name_or_beginning_and_text_in_any_case() {
-        let filter = |query: &str| Filter::of(&Fields::read(query.as_bytes()).unwrap());
+        let read = |query: &str| Filter::of(&Fields::read(query.as_bytes()).unwrap());
+        let filter = |query: &str| read(query).unwrap();
         assert!(filter("").takes_type("a.b") && filter("").takes(&json!({})));
         assert!(filter("type=a.b").takes_type("a.b") && !filter("type=a.b").takes_type("a.bc"));
         assert!(filter("type=a.*").takes_type("a.b") && !filter("type=a.*").takes_type("b.a"));
         assert!(filter("text=AhRi").takes(&json!({"data": {"champion": "Ahri"}})));
         assert!(!filter("text=zed").takes(&json!({"data": {"champion": "Ahri"}})));
+        assert!(read("type=*.b").is_err() && read("type=a**").is_err() && read("type=*").is_ok());
     }
 }

@@ -58,7 +58,7 @@ async fn hostile_text_is_escaped_in_every_field_of_every_page() {
     }
     check_escaped("POST /sql", &site.send("POST /sql", &[], &format!("q={hostile}")).await.2);
     let problem = Problem::bad_request(format!("line 1, column 3: {HOSTILE}"));
-    let site = Site::new(Fake { answer: Some(Err(problem)) }, Keys::none()).await;
+    let site = Site::new(Fake { answer: Some(Err(problem)), ..Fake::default() }, Keys::none()).await;
     for path in PAGES {
         check_escaped(path, &site.get(path).await.2);
     }
@@ -105,7 +105,7 @@ async fn a_wrong_parameter_is_told_beside_its_field_and_a_right_one_is_passed_on
     let (status, _, page) = site.get("/reports/first_blood?least=-1").await;
     assert!(status == StatusCode::BAD_REQUEST && page.contains(field), "{page}");
     assert!(page.contains("name=\"share\" type=\"number\" value=\"0.5\" max=\"1\" step=\"any\""), "{page}");
-    let (status, _, page) = site.get("/reports/first_blood?champion=Ahri&least=&unknown=1").await;
+    let (status, _, page) = site.get("/reports/first_blood?champion=Ahri&least=").await;
     assert_eq!(status, StatusCode::OK);
     assert!(page.contains("champion=Ahri<") && !page.contains("least="), "{page}");
     assert!(page.contains("href=\"/reports/first_blood/download/csv?champion=Ahri\""), "{page}");
@@ -114,16 +114,58 @@ async fn a_wrong_parameter_is_told_beside_its_field_and_a_right_one_is_passed_on
 #[tokio::test]
 async fn what_has_no_rows_yet_says_so() {
     let missing = Problem::not_found("no table \"lol_kill\": no event of that type has arrived yet");
-    let site = Site::new(Fake { answer: Some(Err(missing)) }, Keys::none()).await;
+    let site = Site::new(Fake { answer: Some(Err(missing)), ..Fake::default() }, Keys::none()).await;
     for path in ["/reports/first_blood", "/providers", "/dead-letters"] {
         let (status, _, page) = site.get(path).await;
         assert_eq!(status, StatusCode::OK, "{path}");
         assert!(page.contains("class=\"empty\""), "{path}: {page}");
     }
-    let site = Site::new(Fake { answer: Some(Ok(Table::default())) }, Keys::none()).await;
-    for path in ["/reports/first_blood", "/providers", "/dead-letters?page=7"] {
+    let site = Site::new(Fake { answer: Some(Ok(Table::default())), ..Fake::default() }, Keys::none()).await;
+    for path in ["/reports/first_blood", "/providers", "/dead-letters?reason=conflict"] {
         assert_eq!(site.get(path).await.0, StatusCode::OK, "{path}");
     }
+}
+
+#[tokio::test]
+async fn an_address_that_asks_for_what_is_not_there_is_told_so() {
+    let site = Site::new(Fake { letters: Some(60), ..Fake::default() }, Keys::none()).await;
+    for (path, words) in [
+        ("/?x=1", "no option &quot;x&quot;; none is taken here"),
+        ("/overview/figures?x=1", "none is taken here"),
+        ("/reports?x=1", "none is taken here"),
+        (
+            "/reports/first_blood?chmapion=Ahri",
+            "no option &quot;chmapion&quot;; there are: champion, least, share, from, way",
+        ),
+        ("/reports/first_blood?least=1&least=2", "&quot;least&quot; is given more than once"),
+        ("/reports/first_blood/download/csv?chmapion=Ahri", "no option &quot;chmapion&quot;"),
+        ("/providers?sort=x", "sort must be score or share, not &quot;x&quot;"),
+        ("/providers?town=Berlin", "no option &quot;town&quot;; there are: city, sort, a, b"),
+        ("/providers?sort=score&sort=share", "&quot;sort&quot; is given more than once"),
+        ("/tail?typ=a", "no option &quot;typ&quot;; there are: type, text"),
+        ("/tail?type=*.b", "type is a name, or its beginning with * behind it, not &quot;*.b&quot;"),
+        ("/dead-letters?page=x", "page must be a whole number from 1 to 1000000, not &quot;x&quot;"),
+        ("/dead-letters?page=0", "not &quot;0&quot;"),
+        ("/dead-letters?page=4", "no page 4; the last one is 3"),
+        ("/dead-letters?page=2&reason=unknown_type", "no page 2; the last one is 1"),
+        ("/dead-letters?reason=nope", "no reason &quot;nope&quot;; there are: conflict, unknown_type"),
+        ("/dead-letters?reasons=conflict", "there are: reason, page"),
+        ("/sql?sql=SELECT+1", "no option &quot;sql&quot;; there are: q"),
+        ("/catalogue?table=x", "none is taken here"),
+        ("/catalogue/chat_message?x=1", "none is taken here"),
+    ] {
+        let (status, _, page) = site.get(path).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{path}");
+        assert!(page.contains(words) && page.contains("role=\"alert\""), "{path}: {page}");
+        assert!(page.contains("<nav aria-label=\"Main\">"), "{path}: a way out");
+    }
+    for path in ["/dead-letters?reason=unknown_type", "/dead-letters?page=", "/providers?sort=", "/tail?type=lol.*"] {
+        assert_eq!(site.get(path).await.0, StatusCode::OK, "{path}");
+    }
+    let (status, headers, _) = site.send("GET /tail/stream?type=*.b", &[("accept", "text/event-stream")], "").await;
+    assert_eq!((status, &headers["content-type"]), (StatusCode::BAD_REQUEST, &Problem::MEDIA_TYPE.parse().unwrap()));
+    let site = Site::new(Fake::default(), super::support::keys()).await;
+    assert_eq!(site.get("/login?nxt=/sql").await.0, StatusCode::BAD_REQUEST);
 }
 
 #[tokio::test]

@@ -27,6 +27,8 @@ pub(super) const HOSTILE: &str = "\"><img src=x onerror=alert(1)>'<script>alert(
 pub(super) struct Fake {
     /// What queries and reports are answered with.
     pub(super) answer: Option<Result<Table, Problem>>,
+    /// How many letters of one reason are counted, where a page of them has none.
+    pub(super) letters: Option<u64>,
 }
 
 fn column(name: &str, kind: Kind) -> Column {
@@ -110,7 +112,13 @@ impl Source for Fake {
         Ok(answer)
     }
 
-    async fn query(&self, _: &str, _: &[(&str, &str)], viewer: &Principal, _: usize) -> Result<Table, Problem> {
+    async fn query(&self, sql: &str, _: &[(&str, &str)], viewer: &Principal, _: usize) -> Result<Table, Problem> {
+        if let Some(letters) = self.letters {
+            let columns = vec![column("reason", Kind::Text), column("letters", Kind::Number)];
+            let is_count = sql.contains("GROUP BY reason");
+            let rows = is_count.then(|| vec![text("conflict"), text(&letters.to_string())]);
+            return Ok(Table { columns, rows: rows.into_iter().collect(), ..Table::default() });
+        }
         let mut answer = self.answer.clone().unwrap_or_else(|| Ok(hostile()))?;
         if !viewer.has(Scope::Personal) {
             answer.warnings.push("masked".into());

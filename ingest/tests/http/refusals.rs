@@ -39,6 +39,8 @@ async fn each_wrong_request_has_its_status_and_a_problem() {
         ),
         ("/v1/batch", "application/x-ndjson", three.join("\n"), 413, "3 events, more than 2"),
         ("/v1/batch", "application/x-ndjson", "x".repeat(10_001), 413, "more than 10000"),
+        ("/v1/batch?durability=none", "application/x-ndjson", event("1", "g"), 400, "no option \"durability\""),
+        ("/v1/events?dry_run", "application/json", event("1", "g"), 400, "no option \"dry_run\"; none is taken here"),
     ] {
         let answer = harness.post(path, content_type, body.clone()).await;
         assert_eq!(answer.status, status, "{content_type} {body:.80}: {answer:?}");

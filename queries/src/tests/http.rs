@@ -119,8 +119,9 @@ async fn faults_have_the_status_that_they_mean() {
     for ((request, body), status, part) in [
         (sql("{\"sql\": \"SELEC\"}"), 400, "SELEC"),
         (sql("{\"sql\": \"DROP TABLE chat_message\"}"), 400, "DROP TABLE is not allowed"),
-        (sql("{\"query\": \"SELECT 1\"}"), 400, "the body must be"),
+        (sql("{\"query\": \"SELECT 1\"}"), 400, "unknown field \\\"query\\\", expected \\\"sql\\\""),
         (sql("{"), 400, "the body must be"),
+        (sql("[]"), 400, "expected an object, found a list"),
         (sql(&long), 400, "bytes; the limit is 65536"),
         (sql(&"x".repeat(1_000_000)), 413, "longer than this path takes"),
         (sql("{\"sql\": \"SELECT * FROM chat_messages\"}"), 404, "near: \\\"chat_message\\\""),
@@ -139,8 +140,47 @@ async fn faults_have_the_status_that_they_mean() {
         ((get("/v1/reports/first_blood", "analyst"), String::new()), 404, "no table \\\"lol_"),
         ((get("/v1/reports/%ff", "analyst"), String::new()), 400, "no UTF-8"),
         ((get("/v1/reports/first_blood?%ff=1", "analyst"), String::new()), 400, "no parameter"),
-        ((post("/v1/reports/first_blood", "analyst"), "[1]".into()), 400, "an object of parameters"),
+        ((post("/v1/reports/first_blood", "analyst"), "[1]".into()), 400, "expected an object, found a list"),
+        (
+            (post("/v1/reports/first_blood", "analyst"), "{\"min_games\": 1, \"min_games\": 2}".into()),
+            400,
+            "parameter \\\"min_games\\\" is given twice",
+        ),
+        (
+            (post("/v1/reports/first_blood?min_games=1", "analyst"), "{\"min_games\": 1}".into()),
+            400,
+            "parameter \\\"min_games\\\" is given twice",
+        ),
         ((get("/v1/audit", "game"), String::new()), 403, "scope"),
+        (
+            (post("/v1/sql?fromat=csv", "analyst"), "SELECT 1".into()),
+            400,
+            "no option \\\"fromat\\\"; there are: format, page_rows",
+        ),
+        (
+            (post("/v1/sql?format=csv&format=json", "analyst"), "SELECT 1".into()),
+            400,
+            "\\\"format\\\" is given more than once",
+        ),
+        (
+            (post("/v1/sql?page_rows=1&page_rows=2", "analyst"), "SELECT 1".into()),
+            400,
+            "\\\"page_rows\\\" is given more",
+        ),
+        (
+            (get("/v1/reports/freshness?format=csv&format=json", "analyst"), String::new()),
+            400,
+            "is given more than once",
+        ),
+        (
+            (get("/v1/reports?format=csv", "analyst"), String::new()),
+            400,
+            "no option \\\"format\\\"; none is taken here",
+        ),
+        ((get("/v1/tables?limit=1", "analyst"), String::new()), 400, "no option \\\"limit\\\"; none is taken here"),
+        ((get("/v1/audit?stream=x", "analyst"), String::new()), 400, "no option \\\"stream\\\""),
+        ((get("/v1/queries?state=open", "analyst"), String::new()), 400, "no option \\\"state\\\""),
+        ((get("/v1/queries/a/pages/1?format=csv", "analyst"), String::new()), 400, "no option \\\"format\\\""),
     ] {
         let (found, headers, answer) = call(&router, request, body).await;
         assert_eq!(found.as_u16(), status, "{answer}");
