@@ -138,6 +138,40 @@ async fn at_the_size_limit_the_read_goes_and_the_unread_stays() {
     put(&log, &raw(0), vec![b'x'; 9_000]).await.expect("the step made room");
 }
 
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            std::fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn offsets_that_a_crash_burned_are_no_loss_to_a_reader_who_stands_before_them() {
+    let (dir, crashed) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let clock = clock();
+    let log = open(dir.path(), Config::default(), &clock).await;
+    let read_to = put(&log, &raw(0), "read").await.unwrap() + 1;
+    reader(&log).await.commit(&[(raw(0), read_to)]).await.unwrap();
+    copy(dir.path(), crashed.path());
+    drop(log);
+
+    let log = open(crashed.path(), Config::default(), &clock).await;
+    let first = put(&log, &raw(0), "unread").await.unwrap();
+    assert!(first > read_to, "nobody closed the log that was copied, so that offsets are burned");
+    clock.advance_us(8 * DAY_US);
+    assert!(log.enforce_retention().await.unwrap() > 0);
+    let rest = log.read(&raw(0), read_to, ReadLimit::default()).await.unwrap();
+    assert_eq!(rest.records.iter().map(|record| record.offset).collect::<Vec<_>>(), [first]);
+    drop(log);
+    let log = open(crashed.path(), Config::default(), &clock).await;
+    assert_eq!(log.ends(&raw(0)).await.unwrap().start, read_to, "and so it is stored");
+}
+
 /// A record goes when it is older than its keep, and not while it is just as old.
 async fn to_the_millisecond<L: Log, F: AsyncFn(&L)>(log: &L, clock: &ManualClock, sweep: F) {
     let end = put(log, &raw(0), "read").await.unwrap() + 1;

@@ -64,7 +64,6 @@ fn delete(
     loop {
         let before = writer.core().state.read().partition(of)?.clone();
         let mut gone = Vec::new();
-        let mut start = before.end;
         {
             let store = writer.core().store.read();
             let Some(store) = &*store else { return Ok(freed) };
@@ -72,13 +71,15 @@ fn delete(
                 let chunk = chunk?;
                 let enough = gone.last().is_some_and(|last: &Chunk| last.bytes - before.bytes_deleted >= bytes - freed);
                 if enough || gone.len() == AT_ONCE || chunk.end() > bound || !may_go(&chunk) {
-                    start = chunk.base;
                     break;
                 }
                 gone.push(chunk);
             }
         }
         let Some(last) = gone.last().copied() else { return Ok(freed) };
+        // Not where the next chunk begins: offsets may have been burned between the two, and a reader that
+        // has read all of what goes stands before them.
+        let start = last.end();
         let mut changes: Vec<_> = gone.iter().map(|chunk| (before.place.key(chunk), None)).collect();
         changes.push((start_key(before.place), Some(start_value(start, last.bytes).into())));
         writer.commit(&changes, PersistMode::SyncData)?;
