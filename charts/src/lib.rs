@@ -3,7 +3,8 @@
 //! | start here | to learn |
 //! |---|---|
 //! | [`Chart`] | what is drawn: labels, series of numbers, a kind |
-//! | [`svg`] | the picture |
+//! | [`svg`] | the picture, for one width |
+//! | [`pictures`] | the same for pages that desktops and phones read |
 //! | [`STYLE`] | how it takes the page's colours, light and dark |
 //! | [`fixed`] | how figures are rounded |
 //!
@@ -20,7 +21,7 @@
 //!     series: vec![charts::Series { name: "crashes".into(), values: vec![3.0, 1.0] }],
 //!     ..Default::default()
 //! };
-//! assert!(charts::svg(&chart).starts_with("<svg role=\"img\""));
+//! assert!(charts::svg(&chart, charts::Width::Wide).starts_with("<svg role=\"img\""));
 //! ```
 
 mod describe;
@@ -114,12 +115,27 @@ pub enum Unit {
     Percent,
 }
 
+/// For whom a picture is drawn: text has its size, whatever the screen's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Width {
+    /// A desktop, a sheet of paper: 760 px.
+    Wide,
+    /// A phone: 340 px, the names of bars above them.
+    Narrow,
+}
+
 /// The chart as an `<svg class="chart">` element, valid both inside HTML and as an XML file of its own.
 ///
 /// Any input gives a picture: odd labels are escaped and shortened, figures that aren't numbers leave a
 /// gap, and without any figure it says so.
-pub fn svg(chart: &Chart) -> String {
-    draw::svg(&chart.cut())
+pub fn svg(chart: &Chart, width: Width) -> String {
+    draw::svg(&chart.cut(), width, "chart")
+}
+
+/// A picture for each width, of which [`STYLE`] shows the one that fits the page.
+pub fn pictures(chart: &Chart) -> String {
+    let chart = chart.cut();
+    draw::svg(&chart, Width::Wide, "chart wide") + &draw::svg(&chart, Width::Narrow, "chart narrow")
 }
 
 impl Chart {

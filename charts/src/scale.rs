@@ -8,8 +8,8 @@ use chrono::{DateTime, NaiveDate};
 
 /// Past this a figure is drawn as this: sums of a few stay finite.
 const DRAWABLE_MAX: f64 = 1e300;
-/// Ticks of an axis.
-const TICKS: i64 = 5;
+/// Ticks of an axis of figures, on each side of zero.
+const TICKS: i32 = 5;
 const SECOND: i64 = 1_000_000;
 /// Steps between ticks of time, in µs: as people divide it.
 const STEPS: [i64; 20] = {
@@ -59,18 +59,24 @@ pub(crate) struct Axis {
 }
 
 impl Axis {
-    /// That holds all of these and zero.
-    pub(crate) fn of(values: impl Iterator<Item = f64>) -> Self {
-        let (low, high) = values
-            .filter(|value| value.is_finite())
-            .fold((0.0f64, 0.0f64), |(low, high), value| (low.min(value), high.max(value)));
+    /// That holds all of these and zero. Between small counts it has no ticks: there is no half of an event.
+    pub(crate) fn of(values: impl Iterator<Item = f64>, unit: Unit) -> Self {
+        let (low, high, is_whole) =
+            values.filter(|value| value.is_finite()).fold((0.0f64, 0.0f64, true), |(low, high, is_whole), value| {
+                (low.min(value), high.max(value), is_whole && value.fract() == 0.0)
+            });
         let end = round_up(high.max(-low));
-        let step = if low < 0.0 && high > 0.0 { 0.5 } else { 1.0 / 5.0 };
+        let step = if unit == Unit::Number && is_whole && end < 5.0 {
+            1.0 / end
+        } else if low < 0.0 && high > 0.0 {
+            0.5
+        } else {
+            1.0 / 5.0
+        };
         let from = if low < 0.0 { (low / end / step).floor() * step } else { 0.0 };
         let to = if high > 0.0 || low == 0.0 { (high / end / step).ceil().max(1.0) * step } else { 0.0 };
-        let ticks = (-TICKS..=TICKS)
-            .map(|tick| i32::try_from(tick).map_or(0.0, f64::from) * step)
-            .filter(|tick| (from - 1e-9..=to + 1e-9).contains(tick));
+        let ticks =
+            (-TICKS..=TICKS).map(|tick| f64::from(tick) * step).filter(|tick| (from - 1e-9..=to + 1e-9).contains(tick));
         Self { end, from, to, ticks: ticks.collect() }
     }
 }
@@ -143,39 +149,63 @@ fn plain(value: f64, decimals: usize) -> String {
     if text == "-0" { "0".to_owned() } else { text.to_owned() }
 }
 
+/// Labels that are all times, or all days.
+pub(crate) struct Times {
+    /// Each in µs since the epoch.
+    pub(crate) at: Vec<i64>,
+    /// They are days: nothing stands between two of them.
+    is_days: bool,
+}
+
+impl Times {
+    /// `None` if a label is neither a date (`YYYY-MM-DD`) nor a time (RFC 3339).
+    pub(crate) fn of(labels: &[String]) -> Option<Self> {
+        let at = labels.iter().map(|label| time(label)).collect::<Option<Vec<i64>>>()?;
+        Some(Self { at, is_days: labels.iter().all(|label| day(label).is_some()) })
+    }
+
+    /// The first and the last.
+    pub(crate) fn ends(&self) -> (i64, i64) {
+        (self.at.iter().copied().min().unwrap_or(0), self.at.iter().copied().max().unwrap_or(0))
+    }
+
+    /// At most one more than `most` ticks between the two, and what stands at each.
+    pub(crate) fn ticks(&self, most: u32) -> Vec<(i64, String)> {
+        const DAY: i64 = 86_400 * SECOND;
+        let (from, to) = self.ends();
+        let shown =
+            |at: i64, pattern: &str| Some((at, DateTime::from_timestamp_micros(at)?.format(pattern).to_string()));
+        if from == to {
+            return shown(from, if self.is_days { "%Y-%m-%d" } else { "%Y-%m-%d %H:%M" }).into_iter().collect();
+        }
+        let most = i64::from(most);
+        let span = to.saturating_sub(from);
+        let step = STEPS.into_iter().filter(|step| !self.is_days || *step >= DAY).find(|step| span / step <= most);
+        let step = step.unwrap_or(span / most);
+        let pattern = match step {
+            ..60_000_000 => "%H:%M:%S",
+            60_000_000..DAY if span < DAY => "%H:%M",
+            60_000_000..DAY => "%m-%d %H:%M",
+            _ => "%Y-%m-%d",
+        };
+        let first = from.div_euclid(step).saturating_mul(step);
+        let ticks: Vec<_> = std::iter::successors(Some(first), |at| at.checked_add(step))
+            .take_while(|at| *at <= to)
+            .filter(|at| *at >= from)
+            .filter_map(|at| shown(at, pattern))
+            .collect();
+        if ticks.is_empty() { shown(from, "%Y-%m-%d %H:%M").into_iter().collect() } else { ticks }
+    }
+}
+
 /// A date or a time, in µs since the epoch.
-pub(crate) fn time(text: &str) -> Option<i64> {
+fn time(text: &str) -> Option<i64> {
     if let Ok(time) = DateTime::parse_from_rfc3339(text) {
         return Some(time.timestamp_micros());
     }
-    let date = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?;
-    Some(date.and_hms_opt(0, 0, 0)?.and_utc().timestamp_micros())
+    Some(day(text)?.and_hms_opt(0, 0, 0)?.and_utc().timestamp_micros())
 }
 
-/// Ticks between two times, and what stands at each.
-pub(crate) fn time_ticks(from: i64, to: i64) -> Vec<(i64, String)> {
-    let span = to.saturating_sub(from);
-    let step = STEPS.into_iter().find(|step| span / step <= TICKS).unwrap_or(span / TICKS);
-    let pattern = match step {
-        ..60_000_000 => "%H:%M:%S",
-        60_000_000..86_400_000_000 if span < 86_400 * SECOND => "%H:%M",
-        60_000_000..86_400_000_000 => "%m-%d %H:%M",
-        _ => "%Y-%m-%d",
-    };
-    let mut ticks = Vec::new();
-    let mut at = from.div_euclid(step) * step;
-    while at <= to {
-        if at >= from
-            && let Some(time) = DateTime::from_timestamp_micros(at)
-        {
-            ticks.push((at, time.format(pattern).to_string()));
-        }
-        at = at.saturating_add(step);
-    }
-    if ticks.is_empty()
-        && let Some(time) = DateTime::from_timestamp_micros(from)
-    {
-        ticks.push((from, time.format("%Y-%m-%d %H:%M").to_string()));
-    }
-    ticks
+fn day(text: &str) -> Option<NaiveDate> {
+    NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()
 }

@@ -20,9 +20,14 @@ pub(crate) const SERIES: [RGBColor; crate::SERIES_MAX] = [
 ///
 /// It exchanges a picture's colours for custom properties: `--chart-ink` (else the text's colour around it),
 /// `--chart-grid`, `--chart-1` to `--chart-6`. A page that sets none of them gets a dark set when its reader
-/// prefers dark. The same bytes always, so that a content security policy can name their hash.
+/// prefers dark. Of [`pictures`](crate::pictures) it shows the one for the page's width. The same bytes always, so that a content security policy can name their hash.
 pub const STYLE: &str = "\
 .chart{max-width:100%;height:auto;font-family:system-ui,sans-serif}
+.chart.narrow{display:none}
+@media (max-width:40rem){
+.chart.wide{display:none}
+.chart.narrow{display:block}
+}
 .chart [fill=\"#1B1F24\"]{fill:var(--chart-ink,currentColor)}
 .chart [stroke=\"#1B1F24\"]{stroke:var(--chart-ink,currentColor)}
 .chart [stroke=\"#D1D9E0\"]{stroke:var(--chart-grid,#D1D9E0)}

@@ -1,6 +1,6 @@
 //! Whatever rows there are, the picture is well-formed, says what it shows, and runs nothing.
 
-use crate::{BARS_MAX, Chart, Kind, STYLE, Series, Unit, fixed, svg};
+use crate::{BARS_MAX, Chart, Kind, STYLE, Series, Unit, Width, fixed, pictures};
 
 fn chart(kind: Kind, labels: &[&str], series: &[(&str, &[f64])]) -> Chart {
     Chart {
@@ -10,6 +10,10 @@ fn chart(kind: Kind, labels: &[&str], series: &[(&str, &[f64])]) -> Chart {
         series: series.iter().map(|(name, values)| Series { name: (*name).into(), values: values.to_vec() }).collect(),
         ..Chart::default()
     }
+}
+
+fn svg(chart: &Chart) -> String {
+    crate::svg(chart, Width::Wide)
 }
 
 /// Elements open and close in order, attributes are quoted, and numbers are numbers.
@@ -93,6 +97,70 @@ fn a_line_over_time_keeps_distances_and_gaps() {
     assert!(picture.contains("2026-01-03"), "{picture}");
 }
 
+/// The texts of a picture: where each stands, its anchor, and what it says.
+fn texts(picture: &str) -> Vec<(f64, f64, String, String)> {
+    let attribute = |line: &str, name: &str| {
+        line.split_once(&format!(" {name}=\"")).and_then(|(_, rest)| rest.split('"').next()).unwrap_or("").to_owned()
+    };
+    let mut lines = picture.lines();
+    let mut texts = Vec::new();
+    while let Some(line) = lines.next() {
+        if line.starts_with("<text ") {
+            let at = |name| attribute(line, name).parse::<f64>().unwrap();
+            texts.push((at("x"), at("y"), attribute(line, "text-anchor"), lines.next().unwrap().to_owned()));
+        }
+    }
+    texts
+}
+
+#[test]
+fn a_phone_s_picture_fits_a_phone() {
+    let name = "player-320dd7-00075 · MissFortune";
+    let picture = crate::svg(&chart(Kind::Bar, &[name, "b"], &[("n", &[12_345.0, 6.0])]), Width::Narrow);
+    check(&picture);
+    assert!(picture.contains("width=\"340\""));
+    let texts = texts(&picture);
+    let (x, y, _, _) = texts.iter().find(|(.., text)| text == name).unwrap();
+    let (_, figure, ..) = texts.iter().find(|(.., text)| text == "12.35k").unwrap();
+    assert!(*x < 20.0 && figure - y > 10.0, "the name stands above its bar, at the left: {texts:?}");
+    let longest = bars(&picture).into_iter().max().unwrap();
+    assert!((150..300).contains(&longest), "the bar has the width that names don't take: {longest}");
+}
+
+#[test]
+fn ticks_of_time_leave_room_for_each_other() {
+    let day = |day: i64| (chrono::DateTime::UNIX_EPOCH + chrono::Duration::days(day)).format("%Y-%m-%d").to_string();
+    for days in [1, 2, 3, 5, 8, 14, 31, 90, 366, 5_000] {
+        let labels: Vec<String> = (20_000..20_000 + days).map(day).collect();
+        let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
+        let values = vec![1.0; labels.len()];
+        for width in [Width::Wide, Width::Narrow] {
+            let picture = crate::svg(&chart(Kind::Line, &labels, &[("n", &values)]), width);
+            let texts = texts(&picture);
+            assert!(texts.iter().all(|(.., text)| !text.contains(':')), "days have no time of day: {texts:?}");
+            let mut at: Vec<f64> = texts.iter().filter(|(.., text)| text.contains('-')).map(|(x, ..)| *x).collect();
+            at.sort_by(f64::total_cmp);
+            assert!(
+                !at.is_empty() && at.windows(2).all(|two| two[1] - two[0] > 80.0),
+                "{days} days, {width:?}: {at:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn small_counts_have_no_ticks_between_them() {
+    for (most, ticks) in [(1.0, vec!["0", "1"]), (2.0, vec!["0", "1", "2"]), (4.0, vec!["0", "1", "2", "3", "4"])] {
+        let picture = svg(&chart(Kind::Bar, &["a"], &[("n", &[most])]));
+        let mut texts: Vec<String> = texts(&picture).into_iter().map(|(.., text)| text).collect();
+        texts.retain(|text| text != "a");
+        texts.sort();
+        texts.dedup();
+        assert_eq!(texts, ticks);
+    }
+    assert!(svg(&chart(Kind::Bar, &["a"], &[("n", &[0.5])])).contains(">\n0.2\n"), "but shares have");
+}
+
 #[test]
 fn lines_that_lie_on_each_other_can_be_told_apart() {
     let values: &[f64] = &[0.5, 0.25, f64::NAN, 0.5];
@@ -155,12 +223,12 @@ fn every_odd_input_gives_a_picture() {
             for values in numbers {
                 for labels in names {
                     for series in [&[("n", *values)][..], &[("n", *values), ("m", &[1.0, 2.0, 3.0])]] {
-                        check(&svg(&Chart { unit, ..chart(kind, labels, series) }));
+                        check(&pictures(&Chart { unit, ..chart(kind, labels, series) }));
                     }
                 }
             }
         }
-        let empty = svg(&Chart { kind, ..Chart::default() });
+        let empty = pictures(&Chart { kind, ..Chart::default() });
         check(&empty);
         assert!(empty.contains("No figures to draw"));
     }
@@ -174,7 +242,7 @@ fn hostile_names_stay_text() {
         hostile.title = evil.into();
         for description in ["", evil] {
             hostile.description = description.into();
-            let picture = svg(&hostile);
+            let picture = pictures(&hostile);
             check(&picture);
             assert!(!picture.contains("<script") && !picture.contains(['\u{0}', '\u{202e}']));
         }
@@ -213,5 +281,8 @@ fn each_color_of_a_picture_is_exchanged_by_the_style_sheet() {
             }
         }
     }
+    let both = pictures(&chart(Kind::Bar, &["a"], &[("n", &[1.0])]));
+    assert!(both.contains("class=\"chart wide\"") && both.contains("class=\"chart narrow\""));
+    assert!(STYLE.contains(".chart.narrow{display:none}") && STYLE.contains(".chart.wide{display:none}"));
     assert!(STYLE.contains("prefers-color-scheme:dark") && !STYLE.contains("url(") && !STYLE.contains('<'));
 }

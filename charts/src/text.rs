@@ -2,7 +2,7 @@
 //! turn the direction of what follows.
 
 /// Characters of a row's name.
-pub(crate) const LABEL_CHARS: usize = 26;
+pub(crate) const LABEL_CHARS: usize = 34;
 /// Of a series' name.
 pub(crate) const NAME_CHARS: usize = 24;
 /// Of a title.

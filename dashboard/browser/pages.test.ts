@@ -97,6 +97,10 @@ for (const width of Object.keys(WIDTHS) as Width[]) {
   }
 }
 
+/** Pictures that the window's width shows; each chart has one for desktops and one for phones. */
+const shownCharts = () =>
+  site.page.evaluate<number>("[...document.querySelectorAll('svg.chart')].filter((chart) => chart.getClientRects().length).length");
+
 test("every report is filled, with a table, and a chart where it says that it has one", async () => {
   const answer = await fetch(`${killfeed.url}/v1/reports`);
   const drawn = ((await answer.json()) as { name: string; chart?: object }[]).filter(({ chart }) => chart);
@@ -106,7 +110,10 @@ test("every report is filled, with a table, and a chart where it says that it ha
     await site.go(path);
     assert.ok(await site.page.evaluate<number>("document.querySelectorAll('tbody tr').length"), `${name} has no rows`);
     const charts = drawn.some((report) => name === `report-${report.name}`) ? 1 : 0;
-    assert.equal(await site.page.evaluate("document.querySelectorAll('svg.chart').length"), charts, `charts of ${name}`);
+    assert.equal(await shownCharts(), charts, `charts of ${name}`);
+    await site.as("phone", "light");
+    assert.equal(await shownCharts(), charts, `charts of ${name} on a phone`);
+    await site.as("desktop", "light");
   }
 });
 

@@ -84,9 +84,9 @@ export class Site {
       .map(({ id, help, nodes }) => `${id}: ${help}: ${nodes.map((node) => `${node.target} ${node.failureSummary}`).join("; ")}`);
   }
 
-  /** How far the page is wider than its window, or what a card holds wider than the card. */
+  /** How far the page is wider than its window, or what a card, a chart's frame or the tail holds wider than that. */
   async overflow(): Promise<number> {
-    const parts = "[document.documentElement, ...document.querySelectorAll('.card, .tile, .params')]";
+    const parts = "[document.documentElement, ...document.querySelectorAll('.card, .tile, .params, .drawn, .scroll:has(> .tail)')]";
     return this.page.evaluate<number>(`Math.max(...${parts}.map((part) => part.scrollWidth - part.clientWidth))`);
   }
 

@@ -63,7 +63,7 @@ impl Page {
             page.push_str("</dl>\n");
         }
         if let Some(chart) = self.chart.as_ref().and_then(|chart| chart.chart(&self.title, batches)) {
-            let _ = write!(page, "<figure>\n{}</figure>\n", charts::svg(&chart));
+            let _ = write!(page, "<figure>\n{}</figure>\n", charts::pictures(&chart));
         }
         table(&title, batches, &mut page)?;
         if !self.made.is_empty() {
@@ -230,7 +230,7 @@ mod tests {
             "<th scope=\"col\" class=\"number\">rate</th>",
             "<tr><th scope=\"row\">ann</th><td class=\"number\">0</td><td class=\"number\">0.5</td></tr>",
             "<tr><th scope=\"row\"></th>",
-            "<svg role=\"img\" class=\"chart\"",
+            "<svg role=\"img\" class=\"chart wide\"",
             "prefers-color-scheme:dark",
             "<time>2026-01-01T00:00:00Z</time>",
         ] {

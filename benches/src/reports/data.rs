@@ -14,7 +14,7 @@ use std::time::Instant;
 use tables::{LEDGER, Store};
 
 /// Events of a game, a little less than on average.
-const EVENTS_PER_GAME: u64 = 120;
+const EVENTS_PER_GAME: u64 = 115;
 /// What the log may keep on disk: what every reader has read goes first.
 const LOG_SIZE: &str = "1GiB";
 

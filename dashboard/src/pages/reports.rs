@@ -60,7 +60,7 @@ pub(crate) async fn page(Path(name): Path<String>, look: Look) -> Response {
             Ok(answer) => {
                 @if let Some(chart) = answer.chart.as_ref().filter(|_| !answer.rows.is_empty()) {
                     div class={ "scroll drawn of-" (report.name) } role="region" aria-label="Chart" tabindex="0" {
-                        (PreEscaped(charts::svg(chart)))
+                        (PreEscaped(charts::pictures(chart)))
                     }
                 }
                 @if let Some(age_s) = answer.freshness_s { p.note { "The newest event came " (show::ago(age_s)) " ago." } }
