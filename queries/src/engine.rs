@@ -36,6 +36,11 @@ use tokio::runtime::{Handle, Runtime};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_util::task::AbortOnDropHandle;
 
+/// A file of a table from which threads get parts of their own, in bytes.
+const FILE_PART_BYTES: usize = 256 << 10;
+/// Rows after which a thread that has hardly grouped any of them leaves grouping to the next step.
+const PROBE_ROWS: usize = 20_000;
+
 /// Who asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Viewer {
@@ -359,6 +364,10 @@ impl Engine {
         // above it only skips row groups and pages.
         options.execution.parquet.pushdown_filters = false;
         options.execution.parquet.reorder_filters = true;
+        // Tables of some megabytes are read by all threads, too.
+        options.optimizer.repartition_file_min_size = FILE_PART_BYTES;
+        // Grouping by what nearly each row has its own of (games, players) is done once, not first within each thread.
+        options.execution.skip_partial_aggregation_probe_rows_threshold = PROBE_ROWS;
         let builder = SessionStateBuilder::new()
             .with_config(settings)
             .with_runtime_env(self.0.environment.clone())

@@ -20,6 +20,7 @@ use datafusion::sql::parser::Statement;
 use futures::StreamExt;
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
+use std::time::Instant;
 use tokio::sync::{mpsc, oneshot};
 
 pub(crate) type Head = Result<(SchemaRef, Notes)>;
@@ -87,14 +88,21 @@ impl Run {
         Described::of(frame.logical_plan()).map_err(|error| self.engine.failed(&error))
     }
 
-    /// Its plan with what each step took.
+    /// What planning and running took, and its plan with what each step took.
     pub(crate) async fn profile(self) -> Result<String> {
+        let start = Instant::now();
         let (frame, _) = self.plan().await?;
+        let read = start.elapsed();
         let failed = |error| self.engine.failed(&error);
         let context = Arc::new(frame.task_ctx());
         let plan = frame.create_physical_plan().await.map_err(failed)?;
+        let planned = start.elapsed();
         collect(plan.clone(), context).await.map_err(failed)?;
-        Ok(DisplayableExecutionPlan::with_metrics(plan.as_ref()).indent(true).to_string())
+        let shown = DisplayableExecutionPlan::with_metrics(plan.as_ref()).indent(true);
+        Ok(format!(
+            "tables and statement read {read:.1?}, planned {planned:.1?}, done {:.1?}\n{shown}",
+            start.elapsed()
+        ))
     }
 
     async fn plan(&self) -> Result<(DataFrame, Notes)> {
@@ -179,7 +187,6 @@ impl Run {
         if let Some(around) = surroundings.filter(|_| looks_around) {
             around.add(context).await.map_err(failed)?;
         }
-        let is_explain = matches!(statement, Statement::Explain(_));
         let plan = context.state().statement_to_plan(statement).await.map_err(failed)?;
         let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
         options.verify_plan(&plan).map_err(failed)?;
@@ -188,11 +195,6 @@ impl Run {
             if parameters.is_empty() { plan } else { plan.with_param_values(parameters.clone()).map_err(failed)? };
         notes.warnings.extend(narrow_warnings(&plan, narrow));
         let frame = DataFrame::new(context.state(), plan);
-        if is_explain {
-            return Ok((frame, notes));
-        }
-        // One row past the limit is enough to know that it is passed.
-        let frame = frame.limit(0, Some(self.engine.config().rows_max.saturating_add(1))).map_err(failed)?;
         let frame = match self.question.is_report {
             true => frame.with_column(FRESHNESS, lit(ScalarValue::Float64(notes.age_s()))).map_err(failed)?,
             false => frame,
