@@ -15,27 +15,19 @@ WITH played AS (
 ), moments AS (
   -- Who goes from one game straight into the next is one player all the time.
   SELECT at_us, sum(change) AS change FROM changes GROUP BY at_us
-), timed AS (
-  -- Whole hours since 1970, in microseconds; `%` follows the sign, which times before it have.
-  SELECT at_us, at_us - (at_us % 3600000000 + 3600000000) % 3600000000 AS hour_us, change FROM moments
-), running AS (
+), counted AS (
   SELECT
     at_us,
-    hour_us,
+    -- Of its hour, the first microsecond; `%` follows the sign, which times before 1970 have.
+    at_us - (at_us % 3600000000 + 3600000000) % 3600000000 AS hour_us,
     change,
-    sum(change) OVER (PARTITION BY hour_us ORDER BY at_us ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS gained
-  FROM timed
-), hours AS (
-  SELECT
-    hour_us,
-    sum(change) AS gained,
-    -- Those of the moment before count too, but for a change on the full hour.
-    max(CASE WHEN at_us > hour_us THEN greatest(gained, gained - change) ELSE gained END) AS peak
-  FROM running
-  GROUP BY hour_us
+    sum(change) OVER (ORDER BY at_us ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS players
+  FROM moments
 )
 SELECT
   to_timestamp_micros(hour_us) AS hour,
-  peak + sum(gained) OVER (ORDER BY hour_us ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) - gained AS players
-FROM hours
+  -- Those of the moment before count too, but for a change on the full hour.
+  max(CASE WHEN at_us > hour_us THEN greatest(players, players - change) ELSE players END) AS players
+FROM counted
+GROUP BY hour_us
 ORDER BY hour

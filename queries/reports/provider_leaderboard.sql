@@ -8,11 +8,12 @@ WITH graded AS (
   SELECT
     geo_isp AS provider,
     player_id,
+    -- 1 is poor, 4 great: numbers are compared in less time than words.
     CASE
-      WHEN latency_ms > 140 OR jitter_ms > 30 OR loss_pct > 2.0 THEN 'poor'
-      WHEN latency_ms > 80 OR jitter_ms > 15 OR loss_pct > 0.5 THEN 'ok'
-      WHEN latency_ms > 40 OR jitter_ms > 8 OR loss_pct > 0.1 THEN 'good'
-      ELSE 'great'
+      WHEN latency_ms > 140 OR jitter_ms > 30 OR loss_pct > 2.0 THEN 1
+      WHEN latency_ms > 80 OR jitter_ms > 15 OR loss_pct > 0.5 THEN 2
+      WHEN latency_ms > 40 OR jitter_ms > 8 OR loss_pct > 0.1 THEN 3
+      ELSE 4
     END AS grade
   FROM network_quality
   WHERE geo_isp IS NOT NULL
@@ -23,10 +24,10 @@ WITH graded AS (
     provider,
     count(*) AS samples,
     count(DISTINCT player_id) AS players,
-    count(*) FILTER (WHERE grade = 'great') AS great,
-    count(*) FILTER (WHERE grade = 'good') AS good,
-    count(*) FILTER (WHERE grade = 'ok') AS ok,
-    count(*) FILTER (WHERE grade = 'poor') AS poor
+    count(*) FILTER (WHERE grade = 4) AS great,
+    count(*) FILTER (WHERE grade = 3) AS good,
+    count(*) FILTER (WHERE grade = 2) AS ok,
+    count(*) FILTER (WHERE grade = 1) AS poor
   FROM graded
   GROUP BY provider
 ), scored AS (
