@@ -187,6 +187,7 @@ impl Run {
         if let Some(around) = surroundings.filter(|_| looks_around) {
             around.add(context).await.map_err(failed)?;
         }
+        let is_explain = matches!(statement, Statement::Explain(_));
         let plan = context.state().statement_to_plan(statement).await.map_err(failed)?;
         let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
         options.verify_plan(&plan).map_err(failed)?;
@@ -195,6 +196,12 @@ impl Run {
             if parameters.is_empty() { plan } else { plan.with_param_values(parameters.clone()).map_err(failed)? };
         notes.warnings.extend(narrow_warnings(&plan, narrow));
         let frame = DataFrame::new(context.state(), plan);
+        if is_explain {
+            return Ok((frame, notes));
+        }
+        // One row past the limit is enough to know that it is passed. It also keeps the last sort from taking part in
+        // the pool's shares: without it, large answers ran out of memory now and then.
+        let frame = frame.limit(0, Some(self.engine.config().rows_max.saturating_add(1))).map_err(failed)?;
         let frame = match self.question.is_report {
             true => frame.with_column(FRESHNESS, lit(ScalarValue::Float64(notes.age_s()))).map_err(failed)?,
             false => frame,
