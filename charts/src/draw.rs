@@ -220,7 +220,8 @@ impl Blocks {
         let rows = place(chart.labels.len());
         let names_above = frame.name > 0;
         let widest = chart.labels.iter().map(|label| width(label, frame.font)).max().unwrap_or(0);
-        let left = if names_above { 0 } else { widest + 10 };
+        // Above them only the first tick needs room, which is centred at the left end.
+        let left = if names_above { 8 } else { widest + 10 };
         let centers: Vec<f64> = (0..chart.labels.len()).filter(|_| !names_above).map(|row| place(row) + 0.5).collect();
         let mut body = ChartBuilder::on(area)
             .margin(MARGIN)

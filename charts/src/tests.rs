@@ -123,6 +123,10 @@ fn a_phone_s_picture_fits_a_phone() {
     let (x, y, _, _) = texts.iter().find(|(.., text)| text == name).unwrap();
     let (_, figure, ..) = texts.iter().find(|(.., text)| text == "12.35k").unwrap();
     assert!(*x < 20.0 && figure - y > 10.0, "the name stands above its bar, at the left: {texts:?}");
+    let percent =
+        crate::svg(&Chart { unit: Unit::Percent, ..chart(Kind::Bar, &[name], &[("n", &[0.5])]) }, Width::Narrow);
+    let (x, ..) = self::texts(&percent).into_iter().find(|(.., text)| text == "0 %").unwrap();
+    assert!(x > 13.0, "half of the first tick's text has room to the left of {x}");
     let longest = bars(&picture).into_iter().max().unwrap();
     assert!((150..300).contains(&longest), "the bar has the width that names don't take: {longest}");
 }
